@@ -1,0 +1,1 @@
+//! DNS: names to questions, questions to answers. No sockets, no packets.

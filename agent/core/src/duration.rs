@@ -1,0 +1,1 @@
+//! Durations in Go's notation: `1h2m3.5s`, `300ms`, `0`.

@@ -1,0 +1,1 @@
+//! HCL 1 and JSON documents as one tree.

@@ -1,0 +1,1 @@
+//! What this agent registered: its services and checks, and how they reach the catalog.

@@ -1,0 +1,1 @@
+//! What the leader owes the catalog: members as nodes, with their health.

@@ -1,0 +1,1 @@
+//! When sessions with a TTL end: the leader's timers.

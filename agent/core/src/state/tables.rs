@@ -1,0 +1,313 @@
+//! Every replicated table with its key and record: the schema on one screen.
+//!
+//! Records are what is stored and snapshotted, never what goes over HTTP; the
+//! daemon converts. Fields are only ever appended (postcard is positional), and
+//! `tests/golden.rs` pins the bytes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde::{Deserialize, Serialize};
+
+/// The Raft log index of a change. Zero means "never"; answers never carry it.
+pub type Index = u64;
+
+/// Wall time in milliseconds since the Unix epoch, stamped by the proposer.
+pub type UnixMs = u64;
+
+/// A node name. Lookups ignore ASCII case, as DNS does: tables are keyed by [`fold`].
+pub type NodeName = String;
+
+/// A service name as registered. Lookups ignore ASCII case.
+pub type ServiceName = String;
+
+/// A service instance's id, unique on its node.
+pub type ServiceId = String;
+
+/// A check's id, unique on its node.
+pub type CheckId = String;
+
+/// A session's id: a UUID in text form.
+pub type SessionId = String;
+
+/// The form of a name that tables are keyed by.
+pub fn fold(name: &str) -> String {
+    name.to_ascii_lowercase()
+}
+
+/// A host in the catalog.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// UUID in text form, or empty for nodes registered without one.
+    pub id: String,
+    /// Name as registered.
+    pub name: NodeName,
+    /// IP address or host name.
+    pub address: String,
+    /// Addresses by purpose: `lan`, `wan`, `lan_ipv4` and so on.
+    pub tagged_addresses: BTreeMap<String, String>,
+    /// Free metadata.
+    pub meta: BTreeMap<String, String>,
+    /// When the node appeared.
+    pub create_index: Index,
+    /// When a field of it last changed.
+    pub modify_index: Index,
+}
+
+/// An address a service is reached at for one purpose.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAddress {
+    /// IP address or host name.
+    pub address: String,
+    /// TCP or UDP port.
+    pub port: u16,
+}
+
+/// DNS SRV weights by health.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weights {
+    /// Weight while all checks pass.
+    pub passing: u32,
+    /// Weight while the worst check warns.
+    pub warning: u32,
+}
+
+impl Default for Weights {
+    /// Consul's default: both one.
+    fn default() -> Self {
+        Weights { passing: 1, warning: 1 }
+    }
+}
+
+/// One instance of a service on a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Service {
+    /// The node it runs on, as registered.
+    pub node: NodeName,
+    /// Unique on the node.
+    pub id: ServiceId,
+    /// The service's name.
+    pub name: ServiceName,
+    /// Empty (an ordinary service), `connect-proxy`, `mesh-gateway` and so on.
+    pub kind: String,
+    /// Tags in registration order.
+    pub tags: Vec<String>,
+    /// Own address, or empty for the node's.
+    pub address: String,
+    /// Port, zero when it has none.
+    pub port: u16,
+    /// Addresses by purpose.
+    pub tagged_addresses: BTreeMap<String, ServiceAddress>,
+    /// Free metadata.
+    pub meta: BTreeMap<String, String>,
+    /// DNS SRV weights.
+    pub weights: Weights,
+    /// Whether the catalog's tags win over the agent's during anti-entropy.
+    pub enable_tag_override: bool,
+    /// `Connect.Native`: the application speaks the mesh protocol itself.
+    pub connect_native: bool,
+    /// `Proxy` as the client sent it (JSON text), kept for those who read it back; empty when none was sent.
+    pub proxy_json: String,
+    /// When the instance appeared.
+    pub create_index: Index,
+    /// When a field of it last changed.
+    pub modify_index: Index,
+}
+
+/// Health of a check. Ordered from good to bad.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Status {
+    /// All is well.
+    Passing,
+    /// Works, with trouble ahead; still answered by DNS.
+    Warning,
+    /// Broken; not answered. The state of a check that has not run yet.
+    #[default]
+    Critical,
+}
+
+impl Status {
+    /// Consul's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Passing => "passing",
+            Status::Warning => "warning",
+            Status::Critical => "critical",
+        }
+    }
+
+    /// Reads Consul's word for it.
+    pub fn parse(text: &str) -> Option<Status> {
+        match text {
+            "passing" => Some(Status::Passing),
+            "warning" => Some(Status::Warning),
+            "critical" => Some(Status::Critical),
+            _ => None,
+        }
+    }
+}
+
+/// How a check in the catalog is run, for the external monitors (consul-esm) that read it. Never run by the servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckDefinition {
+    /// URL, empty unless an HTTP check.
+    pub http: String,
+    /// `TLSServerName` of an HTTP check.
+    pub tls_server_name: String,
+    /// Whether certificates go unverified.
+    pub tls_skip_verify: bool,
+    /// Request headers.
+    pub header: BTreeMap<String, Vec<String>>,
+    /// Request method.
+    pub method: String,
+    /// Request body.
+    pub body: String,
+    /// `host:port`, empty unless a TCP check.
+    pub tcp: String,
+    /// Time between runs, in milliseconds; zero when not given.
+    pub interval_ms: u64,
+    /// Limit of one run, in milliseconds; zero when not given.
+    pub timeout_ms: u64,
+    /// How long critical before the service is removed, in milliseconds; zero for never.
+    pub deregister_critical_service_after_ms: u64,
+}
+
+/// A check and its latest result.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// The node it belongs to, as registered.
+    pub node: NodeName,
+    /// Unique on the node.
+    pub id: CheckId,
+    /// Human name.
+    pub name: String,
+    /// Latest result.
+    pub status: Status,
+    /// Human notes.
+    pub notes: String,
+    /// What the latest run printed.
+    pub output: String,
+    /// The instance it belongs to; empty for a check of the node.
+    pub service_id: ServiceId,
+    /// Filled in by the state machine from the instance.
+    pub service_name: ServiceName,
+    /// Filled in by the state machine from the instance.
+    pub service_tags: Vec<String>,
+    /// `http`, `tcp`, `ttl` and so on; empty when unknown.
+    pub kind: String,
+    /// How external monitors run it.
+    pub definition: CheckDefinition,
+    /// When the check appeared.
+    pub create_index: Index,
+    /// When a field of it last changed.
+    pub modify_index: Index,
+}
+
+/// A key with its value.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KvEntry {
+    /// The whole key, exactly as written.
+    pub key: String,
+    /// The value, at most [`crate::state::kv::VALUE_BYTES_MAX`] unless configured otherwise.
+    pub value: Arc<[u8]>,
+    /// Opaque to us, meaningful to clients (the lock helpers use it).
+    pub flags: u64,
+    /// The session that holds the lock; empty when free.
+    pub session: SessionId,
+    /// Times the lock was acquired.
+    pub lock_index: u64,
+    /// When the key appeared.
+    pub create_index: Index,
+    /// When anything of it last changed.
+    pub modify_index: Index,
+}
+
+/// What becomes of a session's keys when it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SessionBehavior {
+    /// Locks are released, values stay.
+    #[default]
+    Release,
+    /// Keys are deleted.
+    Delete,
+}
+
+/// A lease that locks hang on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// UUID in text form.
+    pub id: SessionId,
+    /// Human name.
+    pub name: String,
+    /// The node whose life it shares.
+    pub node: NodeName,
+    /// Checks of the node that end it by turning critical.
+    pub node_checks: Vec<CheckId>,
+    /// Service checks that end it by turning critical.
+    pub service_checks: Vec<CheckId>,
+    /// How long a key stays unacquirable after the session was invalidated.
+    pub lock_delay_ms: u64,
+    /// What becomes of its keys.
+    pub behavior: SessionBehavior,
+    /// The TTL as the client wrote it (`15s`), empty for none.
+    pub ttl: String,
+    /// The TTL in milliseconds, zero for none.
+    pub ttl_ms: u64,
+    /// When it was created.
+    pub create_index: Index,
+    /// When it last changed.
+    pub modify_index: Index,
+}
+
+/// The last change of whole tables, and of what is no longer there to carry its own index.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableIndexes {
+    /// Any change of a node.
+    pub nodes: Index,
+    /// Any change of a service instance.
+    pub services: Index,
+    /// Any change of a check.
+    pub checks: Index,
+    /// Any change of a key.
+    pub kv: Index,
+    /// Any change of a session.
+    pub sessions: Index,
+    /// A service lost its last instance.
+    pub service_extinction: Index,
+    /// A node was removed.
+    pub node_extinction: Index,
+    /// Tombstones up to this index have been reaped; absent keys answer at least this.
+    pub tombstones_reaped: Index,
+}
+
+/// All replicated state. `clone` is a snapshot and copies nothing.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The index of the last applied command.
+    pub index: Index,
+    /// Nodes by folded name.
+    pub nodes: OrdMap<NodeName, Arc<Node>>,
+    /// Instances by folded node name and id.
+    pub services: OrdMap<(NodeName, ServiceId), Arc<Service>>,
+    /// Instances by folded service name, folded node name and id: the index behind every lookup.
+    pub services_by_name: OrdMap<(ServiceName, NodeName, ServiceId), Arc<Service>>,
+    /// Checks by folded node name and id.
+    pub checks: OrdMap<(NodeName, CheckId), Arc<Check>>,
+    /// Keys.
+    pub kv: OrdMap<String, Arc<KvEntry>>,
+    /// When a key that is gone was deleted.
+    pub tombstones: OrdMap<String, Index>,
+    /// Sessions.
+    pub sessions: OrdMap<SessionId, Arc<Session>>,
+    /// Keys held by a session.
+    pub session_keys: OrdMap<(SessionId, String), ()>,
+    /// Until when a key may not be acquired, after the session that held it was invalidated.
+    pub lock_delays: OrdMap<String, UnixMs>,
+    /// The last change of each service that has instances: of an instance, its node or its checks.
+    pub service_indexes: OrdMap<ServiceName, Index>,
+    /// The last change of each node: of itself, its services or its checks.
+    pub node_indexes: OrdMap<NodeName, Index>,
+    /// The last change of whole tables.
+    pub indexes: TableIndexes,
+}

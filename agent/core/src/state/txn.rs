@@ -1,0 +1,1 @@
+//! Transactions: all operations or none.

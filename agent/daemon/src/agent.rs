@@ -1,0 +1,1 @@
+//! The composition root: builds every room, wires them, and takes them down in order.

@@ -1,0 +1,1 @@
+//! Configuration: raw (as written in files and flags), then checked (as used).

@@ -1,0 +1,169 @@
+//! The outside world as traits: clock, randomness, network.
+//!
+//! [`Env::real`] is the operating system. The simulator builds another `Env`,
+//! so a whole agent runs on virtual time with a seeded network. Monotonic time
+//! needs no trait: loops use tokio's clock, which the simulator pauses.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use agent_core::Instant;
+use agent_core::state::tables::UnixMs;
+use rand::Rng;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A boxed future, for traits that are used as objects.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A byte stream, whatever carries it.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+/// Where a listener listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// TCP; port zero lets the system choose.
+    Tcp(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
+
+/// Accepts streams.
+pub trait Listener: Send + Sync {
+    /// The next stream and, for TCP, who it comes from.
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, Option<SocketAddr>)>>;
+
+    /// Where it really listens, after port zero was resolved.
+    fn local_address(&self) -> ListenAddress;
+}
+
+/// Opens listeners.
+pub trait Network: Send + Sync {
+    /// Listens on `address`.
+    ///
+    /// # Errors
+    /// As the operating system says: the port is in use, the address is not ours, permission.
+    fn listen<'a>(&'a self, address: &'a ListenAddress) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
+}
+
+/// Wall time.
+pub trait Clock: Send + Sync {
+    /// Milliseconds since the Unix epoch.
+    fn wall_ms(&self) -> UnixMs;
+}
+
+/// Randomness.
+pub trait Random: Send + Sync {
+    /// 64 random bits.
+    fn u64(&self) -> u64;
+}
+
+/// Everything outside the process that loops use. Cheap to clone.
+#[derive(Clone)]
+pub struct Env {
+    /// Wall time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Listeners.
+    pub network: Arc<dyn Network>,
+    started: tokio::time::Instant,
+}
+
+impl Env {
+    /// An outside world made of these parts, starting now. Call inside a runtime.
+    pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>, network: Arc<dyn Network>) -> Self {
+        Env { clock, random, network, started: tokio::time::Instant::now() }
+    }
+
+    /// The operating system.
+    pub fn real() -> Self {
+        Env::new(Arc::new(SystemClock), Arc::new(SystemRandom), Arc::new(SystemNetwork))
+    }
+
+    /// The moment to hand to a machine.
+    pub fn now(&self) -> Instant {
+        Instant::from_start(self.started.elapsed())
+    }
+
+    /// The tokio deadline of a machine's moment.
+    pub fn deadline(&self, at: Instant) -> tokio::time::Instant {
+        self.started + at.since_start()
+    }
+
+    /// A random UUID (version 4) in text form.
+    pub fn uuid(&self) -> String {
+        let bits = (u128::from(self.random.u64()) << 64) | u128::from(self.random.u64());
+        uuid::Builder::from_random_bytes(bits.to_be_bytes()).into_uuid().to_string()
+    }
+}
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is where wall time comes in")]
+    fn wall_ms(&self) -> UnixMs {
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn u64(&self) -> u64 {
+        rand::rng().next_u64()
+    }
+}
+
+struct SystemNetwork;
+
+impl Network for SystemNetwork {
+    fn listen<'a>(&'a self, address: &'a ListenAddress) -> BoxFuture<'a, io::Result<Box<dyn Listener>>> {
+        Box::pin(async move {
+            let listener: Box<dyn Listener> = match address {
+                ListenAddress::Tcp(address) => Box::new(TcpListener(tokio::net::TcpListener::bind(address).await?)),
+                ListenAddress::Unix(path) => {
+                    Box::new(UnixListener(tokio::net::UnixListener::bind(path)?, path.clone()))
+                }
+            };
+            Ok(listener)
+        })
+    }
+}
+
+struct TcpListener(tokio::net::TcpListener);
+
+impl Listener for TcpListener {
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, Option<SocketAddr>)>> {
+        Box::pin(async move {
+            let (stream, peer) = self.0.accept().await?;
+            stream.set_nodelay(true)?;
+            Ok((Box::new(stream) as Box<dyn Stream>, Some(peer)))
+        })
+    }
+
+    fn local_address(&self) -> ListenAddress {
+        ListenAddress::Tcp(self.0.local_addr().expect("a bound socket has an address"))
+    }
+}
+
+struct UnixListener(tokio::net::UnixListener, PathBuf);
+
+impl Listener for UnixListener {
+    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, Option<SocketAddr>)>> {
+        Box::pin(async move {
+            let (stream, _) = self.0.accept().await?;
+            Ok((Box::new(stream) as Box<dyn Stream>, None))
+        })
+    }
+
+    fn local_address(&self) -> ListenAddress {
+        ListenAddress::Unix(self.1.clone())
+    }
+}

@@ -1,0 +1,1 @@
+//! What only the leader does: registers members, ends sessions, reaps tombstones.

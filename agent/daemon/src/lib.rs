@@ -1,0 +1,18 @@
+//! The process: loops, adapters, configuration and the command line.
+//!
+//! [`agent`] puts the rooms together and is the only file that knows them all.
+//! Rules live in `agent-core`; nothing here decides what is replicated.
+
+pub mod agent;
+pub mod checks;
+pub mod cli;
+pub mod config;
+pub mod definition;
+pub mod dns;
+pub mod env;
+pub mod goflag;
+pub mod http;
+pub mod leader;
+pub mod persist;
+pub mod sync;
+pub mod telemetry;

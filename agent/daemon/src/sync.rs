@@ -1,0 +1,1 @@
+//! The loop around local state: runs checks, and syncs what changed to the catalog.
