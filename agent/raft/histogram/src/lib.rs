@@ -31,9 +31,14 @@ impl<T> Histogram<T> {
 
     /// Counts `value` once.
     pub fn record(&mut self, value: u64) {
+        self.record_n(value, 1);
+    }
+
+    /// Counts `value` `times` times.
+    pub fn record_n(&mut self, value: u64, times: u64) {
         let bits = (u64::BITS - value.leading_zeros()) as usize;
         if let Some(count) = self.counts.get_mut(bits) {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(times);
         }
     }
 
