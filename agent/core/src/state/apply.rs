@@ -1,11 +1,63 @@
 //! How a proposal changes the state: one match over every command.
+//!
+//! A proposal that appears twice in the log (its proposer gave up waiting and
+//! tried again) is applied twice, as in Consul; this is the place to drop the
+//! second by its id if that is ever wanted.
 
-use super::command::{Applied, Proposal, Reply};
+use super::command::{Applied, Command, KvOp, Proposal, Reply};
+use super::kv::KvOutcome;
 use super::tables::{Index, State};
+use super::write::Write;
 
 /// Applies `proposal` at log index `index`. A pure function of its arguments.
+///
+/// A refused command changes nothing but [`State::index`]. `changes` come in
+/// the order of [`crate::watch::Topic`], each once.
 pub fn apply(state: &mut State, index: Index, proposal: &Proposal) -> Applied {
     state.index = index;
-    let _ = proposal;
-    Applied { index, reply: Reply::Done, changes: Vec::new() }
+    let mut write = Write::new(state, index, proposal.now_ms);
+    let reply = run(&mut write, &proposal.command);
+    Applied { index, reply, changes: write.touched.into_iter().collect() }
+}
+
+fn run(write: &mut Write<'_>, command: &Command) -> Reply {
+    match command {
+        Command::Register(register) => match write.all_or_nothing(|write| write.register(register)) {
+            Ok(()) => Reply::Done,
+            Err(refusal) => Reply::Refused(refusal),
+        },
+        Command::Deregister { node, service_id, check_id } => {
+            write.deregister(node, service_id.as_deref(), check_id.as_deref());
+            Reply::Done
+        }
+        Command::Kv(op) => kv_reply(write, op),
+        Command::SessionCreate(session) => match write.session_create(session) {
+            Ok(()) => Reply::Done,
+            Err(refusal) => Reply::Refused(refusal),
+        },
+        Command::SessionDestroy { id } => {
+            write.session_end(id);
+            Reply::Done
+        }
+        Command::Txn(ops) => match super::txn::run(write, ops) {
+            Ok(results) => Reply::Txn(results),
+            Err(failures) => Reply::TxnRefused(failures),
+        },
+        Command::TombstoneReap { up_to } => {
+            write.reap(*up_to);
+            Reply::Done
+        }
+    }
+}
+
+fn kv_reply(write: &mut Write<'_>, op: &KvOp) -> Reply {
+    let outcome = match write.kv(op) {
+        Ok(outcome) => outcome,
+        Err(refusal) => return Reply::Refused(refusal),
+    };
+    let happened = matches!(outcome, KvOutcome::Done);
+    match op {
+        KvOp::Set(_) | KvOp::Delete { .. } | KvOp::DeleteTree { .. } => Reply::Done,
+        KvOp::Cas { .. } | KvOp::Lock { .. } | KvOp::Unlock { .. } | KvOp::DeleteCas { .. } => Reply::Bool(happened),
+    }
 }

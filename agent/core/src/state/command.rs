@@ -4,6 +4,7 @@
 //! proposer's wall time and an id of its own. Stored as `[version][postcard]`;
 //! variants and fields are only ever appended, and `tests/golden.rs` pins the bytes.
 
+use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -222,9 +223,9 @@ pub struct Applied {
 /// The state machine's answer. A refusal is an answer, not an error: the command was applied and changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Done.
+    /// Done: the answer to every command without a condition.
     Done,
-    /// Whether a conditional write happened.
+    /// Whether a conditional write (`Cas`, `Lock`, `Unlock`, `DeleteCas`) happened.
     Bool(bool),
     /// What a transaction read or wrote, in order; deletions leave nothing.
     Txn(Vec<TxnResult>),
@@ -259,25 +260,38 @@ pub struct TxnFailure {
 /// Why a command was refused. `Display` gives Consul's text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Refusal {
-    /// A service or check names a node that is not registered.
+    /// A service, check or session names a node that is not registered.
     MissingNode,
     /// A check names a service that is not registered on its node.
-    MissingService(ServiceId),
+    MissingService,
     /// A session names a check that is not registered on its node.
     MissingCheck(CheckId),
     /// A session names a check that is critical.
     CriticalCheck(CheckId),
+    /// A lock or unlock names no session.
+    MissingSession,
     /// A lock names a session that does not exist.
     InvalidSession(SessionId),
-    /// A node id is in use by a living node of another name.
-    NodeIdConflict {
-        /// The id.
-        id: String,
-        /// The name that wants it.
-        name: NodeName,
-        /// The name that has it.
-        holder: NodeName,
-    },
     /// Anything else, in Consul's words.
     Other(String),
 }
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::MissingNode => f.write_str("Missing node registration"),
+            Refusal::MissingService => f.write_str("Missing service registration"),
+            Refusal::MissingCheck(id) => write!(f, "Missing check '{id}' registration"),
+            Refusal::CriticalCheck(id) => write!(f, "Check '{id}' is in critical state"),
+            Refusal::MissingSession => f.write_str("missing session"),
+            Refusal::InvalidSession(id) if id.len() != UUID_TEXT_BYTES => {
+                f.write_str("failed session lookup: index error: UUID must be 36 characters")
+            }
+            Refusal::InvalidSession(id) => write!(f, "invalid session {id:?}"),
+            Refusal::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// The length of a UUID in text form.
+const UUID_TEXT_BYTES: usize = 36;

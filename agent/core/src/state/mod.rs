@@ -15,6 +15,7 @@ pub mod kv;
 pub mod session;
 pub mod tables;
 pub mod txn;
+mod write;
 
 pub use apply::apply;
 pub use command::{Applied, Command, Proposal, Refusal, Reply};

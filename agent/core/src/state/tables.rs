@@ -215,7 +215,7 @@ pub struct KvEntry {
     pub flags: u64,
     /// The session that holds the lock; empty when free.
     pub session: SessionId,
-    /// Times the lock was acquired.
+    /// Times the lock was acquired since the key was last written without it (Consul counts so).
     pub lock_index: u64,
     /// When the key appeared.
     pub create_index: Index,
@@ -275,19 +275,25 @@ pub struct TableIndexes {
     pub sessions: Index,
     /// A service lost its last instance.
     pub service_extinction: Index,
-    /// A node was removed.
+    /// A node was removed, or gave up its id.
     pub node_extinction: Index,
-    /// Tombstones up to this index have been reaped; absent keys answer at least this.
+    /// The newest tombstone that has been reaped; absent keys answer at least this.
     pub tombstones_reaped: Index,
+    /// An instance came, went, or changed its name or tags.
+    pub service_names: Index,
+    /// A session ended.
+    pub session_extinction: Index,
 }
 
 /// All replicated state. `clone` is a snapshot and copies nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State {
     /// The index of the last applied command.
     pub index: Index,
     /// Nodes by folded name.
     pub nodes: OrdMap<NodeName, Arc<Node>>,
+    /// Folded node names by folded node id, for the nodes that have one.
+    pub node_ids: OrdMap<String, NodeName>,
     /// Instances by folded node name and id.
     pub services: OrdMap<(NodeName, ServiceId), Arc<Service>>,
     /// Instances by folded service name, folded node name and id: the index behind every lookup.
@@ -300,6 +306,8 @@ pub struct State {
     pub tombstones: OrdMap<String, Index>,
     /// Sessions.
     pub sessions: OrdMap<SessionId, Arc<Session>>,
+    /// Sessions by folded node name.
+    pub node_sessions: OrdMap<(NodeName, SessionId), ()>,
     /// Keys held by a session.
     pub session_keys: OrdMap<(SessionId, String), ()>,
     /// Until when a key may not be acquired, after the session that held it was invalidated.

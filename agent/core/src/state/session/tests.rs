@@ -1,0 +1,1 @@
+//! Rules as tables: what is done, and what comes of it.
