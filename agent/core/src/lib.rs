@@ -18,6 +18,7 @@ pub mod session_timer;
 pub mod state;
 pub mod store;
 pub mod time;
+pub mod tombstone_timer;
 pub mod watch;
 
 pub use time::Instant;
