@@ -59,12 +59,8 @@ fn is_registered(member: &Member, state: &State) -> bool {
 }
 
 fn register(member: &Member) -> Command {
-    let node = Node {
-        id: member.id.clone(),
-        name: member.name.clone(),
-        address: member.address.clone(),
-        ..Node::default()
-    };
+    let node =
+        Node { id: member.id.clone(), name: member.name.clone(), address: member.address.clone(), ..Node::default() };
     let service = member.server.as_ref().map(|tags| Service {
         node: member.name.clone(),
         id: SERVER_SERVICE.to_owned(),

@@ -1,1 +1,11 @@
-//! Placeholder.
+//! Real processes, real sockets, real files, real clients.
+//!
+//! Every agent gets a loopback address of its own, so the usual ports are free
+//! and nothing needs to be chosen or retried. Nothing here knows how the agent
+//! is built inside; it starts the binary and talks to it.
+
+pub mod agent;
+pub mod http;
+pub mod story;
+
+pub use agent::{Agent, Binary};

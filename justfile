@@ -1,0 +1,53 @@
+# The front door. `just` lists every recipe; CI runs only recipes.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+# List every recipe.
+default:
+    @just --list --unsorted
+
+# Start a development agent from the tree: a server in memory, on Consul's usual ports.
+dev *ARGS:
+    cargo run --release -- agent -dev {{ARGS}}
+
+# Everything CI checks, in the order that fails fastest.
+ci: fmt lint deny test
+
+# The code is formatted.
+fmt:
+    cargo fmt --all --check
+
+# The code has no warnings.
+lint:
+    cargo clippy --workspace --all-targets --quiet -- -D warnings
+
+# Licences and banned crates (no network needed beyond the registry).
+deny:
+    cargo deny --all-features check --hide-inclusion-graph bans licenses sources
+
+# Build the binaries and run every test: rules, storage, simulator, real processes and clients.
+test *ARGS:
+    cargo build --workspace --quiet
+    cargo nextest run --workspace {{ARGS}}
+
+# The rules alone: an edit in agent-core is compiled and tested in seconds.
+core *ARGS:
+    cargo nextest run -p agent-core {{ARGS}}
+
+# The simulator alone; SEED=n runs one seed.
+sim *ARGS:
+    cargo nextest run -p sim {{ARGS}}
+
+# Real processes and third-party clients alone.
+real *ARGS:
+    cargo build --workspace --quiet
+    cargo nextest run -p real {{ARGS}}
+
+# Fuzz every parser for SECONDS each.
+fuzz SECONDS="60":
+    tests/fuzz/run {{SECONDS}}
+
+# The release binary, with its size.
+release:
+    cargo build --release
+    @ls -l "${CARGO_TARGET_DIR:-target}/release/lictor"

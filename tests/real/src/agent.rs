@@ -1,0 +1,157 @@
+//! One agent process: started, waited for, killed, started again.
+
+use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
+use std::{env, fs, thread};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The longest an agent may take to lead, to stop, or to say an expected line.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Which agent to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Binary {
+    /// The one built from this tree.
+    Lictor,
+    /// The real Consul 1.8.7.
+    Consul,
+}
+
+impl Binary {
+    /// Where the binary is.
+    ///
+    /// # Panics
+    /// When it is not there, with the command that puts it there.
+    pub fn path(self) -> PathBuf {
+        let path = match self {
+            // Test binaries lie in <target>/<profile>/deps, the agent beside that folder.
+            Binary::Lictor => {
+                let test = env::current_exe().expect("a running test has a path");
+                test.ancestors().nth(2).expect("tests run from a target folder").join("lictor")
+            }
+            Binary::Consul => {
+                let home = PathBuf::from(env::var_os("HOME").expect("HOME is set"));
+                let cache = env::var_os("PEERS_CACHE").map_or(home.join(".cache/lictor-peers"), PathBuf::from);
+                cache.join("consul/usr/bin/consul")
+            }
+        };
+        let cure = if self == Binary::Lictor { "cargo build --workspace" } else { "tests/setup" };
+        assert!(path.exists(), "{} is not there: run `{cure}` first", path.display());
+        path
+    }
+}
+
+/// A loopback address no other test of this run uses.
+pub fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    // 127.0.x.x is left to everything else on the machine.
+    Ipv4Addr::new(127, 64 | (high & 63), low, NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A running agent. Dropping it kills the process.
+pub struct Agent {
+    /// Where it listens, on Consul's usual ports.
+    pub address: Ipv4Addr,
+    process: Child,
+    lines: mpsc::Receiver<String>,
+    said: Vec<String>,
+}
+
+impl Agent {
+    /// Starts `binary agent` on an address of its own with these arguments.
+    pub fn start(binary: Binary, arguments: &[&str]) -> Agent {
+        Agent::start_at(own_address(), binary, arguments)
+    }
+
+    /// Starts `binary agent` on `address` with these arguments.
+    pub fn start_at(address: Ipv4Addr, binary: Binary, arguments: &[&str]) -> Agent {
+        let mut process = Command::new(binary.path())
+            .arg("agent")
+            .args([format!("-bind={address}"), format!("-client={address}")])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("the binary can be started");
+        let output = process.stdout.take().expect("standard output is piped");
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            BufReader::new(output).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        Agent { address, process, lines, said: Vec::new() }
+    }
+
+    /// Reads its output until a line contains `text`, and returns that line.
+    ///
+    /// # Panics
+    /// When it exits or takes longer than [`PATIENCE`] first; prints all it said.
+    pub fn wait_for_line(&mut self, text: &str) -> String {
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => {
+                    let found = line.contains(text).then(|| line.clone());
+                    self.said.push(line);
+                    if let Some(line) = found {
+                        return line;
+                    }
+                }
+                Err(error) => panic!("no line with {text:?} ({error}); it said:\n{}", self.said.join("\n")),
+            }
+        }
+    }
+
+    /// Waits until it leads.
+    pub fn wait_for_leadership(&mut self) {
+        self.wait_for_line("cluster leadership acquired");
+    }
+
+    /// `kill -9`, and waits until the process is gone.
+    pub fn kill(mut self) {
+        self.process.kill().expect("our own child can be killed");
+        self.process.wait().expect("our own child can be waited for");
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.process);
+        kill_process(pid, signal).expect("our own child can be signalled");
+    }
+
+    /// Waits until it exits by itself, and returns its exit code and all it said.
+    ///
+    /// # Panics
+    /// When it ended by a signal.
+    pub fn wait(mut self) -> (i32, String) {
+        let code = self.process.wait().expect("our own child can be waited for").code().expect("it exited by itself");
+        self.said.extend(self.lines.iter());
+        (code, self.said.join("\n"))
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Writes a configuration file into `folder` and returns its path.
+pub fn config_file(folder: &Path, name: &str, text: &str) -> String {
+    let path = folder.join(name);
+    fs::write(&path, text).expect("a temporary folder is writable");
+    path.to_string_lossy().into_owned()
+}
