@@ -7,6 +7,7 @@ pub mod agent;
 pub mod checks;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod definition;
 pub mod dns;
 pub mod env;
