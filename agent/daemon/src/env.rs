@@ -33,10 +33,13 @@ pub enum ListenAddress {
     Unix(PathBuf),
 }
 
+/// A stream and, for TCP, who it comes from.
+pub type Accepted = (Box<dyn Stream>, Option<SocketAddr>);
+
 /// Accepts streams.
 pub trait Listener: Send + Sync {
-    /// The next stream and, for TCP, who it comes from.
-    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, Option<SocketAddr>)>>;
+    /// The next stream.
+    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted>>;
 
     /// Where it really listens, after port zero was resolved.
     fn local_address(&self) -> ListenAddress;
@@ -140,7 +143,7 @@ impl Network for SystemNetwork {
 struct TcpListener(tokio::net::TcpListener);
 
 impl Listener for TcpListener {
-    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, Option<SocketAddr>)>> {
+    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted>> {
         Box::pin(async move {
             let (stream, peer) = self.0.accept().await?;
             stream.set_nodelay(true)?;
@@ -156,7 +159,7 @@ impl Listener for TcpListener {
 struct UnixListener(tokio::net::UnixListener, PathBuf);
 
 impl Listener for UnixListener {
-    fn accept(&self) -> BoxFuture<'_, io::Result<(Box<dyn Stream>, Option<SocketAddr>)>> {
+    fn accept(&self) -> BoxFuture<'_, io::Result<Accepted>> {
         Box::pin(async move {
             let (stream, _) = self.0.accept().await?;
             Ok((Box::new(stream) as Box<dyn Stream>, None))

@@ -1,1 +1,10 @@
-//! Placeholder.
+//! Whole agents in one process, on virtual time, with faults from a seed.
+//!
+//! One thread, tokio's paused clock, a seeded network and disk: the same seed
+//! gives the same [`trace`], and a test says so. [`outside`] is the world an
+//! agent sees, [`network`] carries bytes late or not at all, [`client`] speaks HTTP.
+
+pub mod client;
+pub mod network;
+pub mod outside;
+pub mod trace;

@@ -108,7 +108,6 @@ impl AsciiChart {
     }
 
     /// Adds a line.
-    #[expect(clippy::should_implement_trait, reason = "the name is the published crate's")]
     pub fn add(mut self, name: impl Into<String>, histogram: Histogram) -> Self {
         self.rows.push((name.into(), histogram.percentile_stats()));
         self
