@@ -11,14 +11,23 @@
 pub mod apply;
 pub mod catalog;
 pub mod command;
+pub mod invariants;
 pub mod kv;
 pub mod session;
+pub mod snapshot;
+pub mod stored;
 pub mod tables;
 pub mod txn;
 mod write;
 
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod trial;
+
 pub use apply::apply;
 pub use command::{Applied, Command, Proposal, Refusal, Reply};
+pub use stored::DecodeError;
 pub use tables::State;
 
 /// What a query found and the index a client may wait from.
