@@ -1,9 +1,33 @@
 //! The handle: write, read barrier, who leads, who votes.
+//!
+//! Owns the promise that a write is acknowledged once it is durable on a
+//! quorum and published here, and never earlier. [`crate::start`] makes it;
+//! nothing of openraft shows through it.
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use agent_core::state::{Applied, Command};
+use agent_core::state::{Applied, Command, Proposal};
+use openraft::ReadPolicy;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
+use tokio::time::Instant;
+
+use crate::disk::Disk;
+use crate::machine::Machine;
+use crate::start::Stamp;
+use crate::types::{Answer, Membership, Proposed, TypeConfig};
+
+pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
+
+/// The first pause before a write or read is tried again; doubles up to [`RETRY_PAUSE_MAX`].
+const RETRY_PAUSE: Duration = Duration::from_millis(2);
+
+/// The longest pause between two tries.
+const RETRY_PAUSE_MAX: Duration = Duration::from_millis(64);
 
 /// A Raft voter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,51 +120,201 @@ impl std::error::Error for WriteError {}
 impl std::error::Error for ReadError {}
 
 /// The consensus handle. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Consensus {}
+#[derive(Clone)]
+pub struct Consensus {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) raft: Raft,
+    pub(crate) raft_id: u64,
+    pub(crate) server: Server,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) stamp: Stamp,
+    pub(crate) hold_time: Duration,
+    /// This server is the only voter, leads, and has applied everything its log held when it began to lead.
+    pub(crate) alone: AtomicBool,
+    /// Set by [`Consensus::shutdown`], before anything stops.
+    pub(crate) shut_down: AtomicBool,
+}
+
+impl fmt::Debug for Consensus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Consensus").field("server", &self.inner.server).finish_non_exhaustive()
+    }
+}
 
 impl Consensus {
     /// Proposes `command` and waits until it is durable on a quorum and applied here.
     ///
+    /// The topics it touched have been published; the answer's `changes` are empty.
+    ///
     /// # Errors
     /// [`WriteError`]; only `NoLeader` promises that nothing was written.
     pub async fn write(&self, command: Command) -> Result<Applied, WriteError> {
-        let _ = command;
-        unimplemented!()
+        let (id, now_ms) = (self.inner.stamp)();
+        let proposed = Proposed(Arc::new(Proposal { id, now_ms, command }));
+        let mut hold = Hold::new(self.inner.hold_time);
+        loop {
+            match self.inner.raft.client_write(proposed.clone()).await {
+                Ok(response) => {
+                    let Answer(Some((index, reply))) = response.data else { return Err(WriteError::Unknown) };
+                    return Ok(Applied { index, reply, changes: Vec::new() });
+                }
+                Err(RaftError::Fatal(fatal)) => return Err(WriteError::Stopped(explain(&fatal))),
+                Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => return Err(WriteError::Unknown),
+                // Refused before the log: trying again cannot write it twice.
+                Err(RaftError::APIError(_)) => hold.pause().await.map_err(|Expired| WriteError::NoLeader)?,
+            }
+        }
     }
 
     /// Waits until a read of the local state is as fresh as `mode` asks.
     ///
+    /// Costs one atomic load while this server is the only voter. That is safe: no entry commits without it, so no
+    /// other server can acknowledge a write; each write is published before it is acknowledged, so the store holds
+    /// every write acknowledged before this call; and the voters only change through this handle, which ends the
+    /// shortcut before it proposes the change.
+    ///
     /// # Errors
     /// [`ReadError`].
     pub async fn barrier(&self, mode: ReadMode) -> Result<(), ReadError> {
-        let _ = mode;
-        unimplemented!()
+        if self.inner.alone.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let policy = match mode {
+            ReadMode::Lease => ReadPolicy::LeaseRead,
+            ReadMode::Quorum => ReadPolicy::ReadIndex,
+        };
+        let mut hold = Hold::new(self.inner.hold_time);
+        loop {
+            match self.inner.raft.ensure_linearizable(policy.clone()).await {
+                Ok(_) => return Ok(()),
+                Err(RaftError::Fatal(fatal)) => return Err(ReadError::Stopped(explain(&fatal))),
+                Err(RaftError::APIError(
+                    LinearizableReadError::ForwardToLeader(_) | LinearizableReadError::QuorumNotEnough(_),
+                )) => hold.pause().await.map_err(|Expired| ReadError::NoLeader)?,
+            }
+        }
     }
 
     /// Who leads right now.
     pub fn leadership(&self) -> Leadership {
-        unimplemented!()
+        let metrics = self.inner.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        let leader = metrics.current_leader.and_then(|leader| self.server(membership, leader));
+        let is_self = metrics.current_leader == Some(self.inner.raft_id);
+        Leadership { leader, is_self, term: metrics.vote.leader_id.term }
     }
 
-    /// Returns when [`Consensus::leadership`] differs from `seen`.
+    /// Returns when [`Consensus::leadership`] differs from `seen`. Never returns once Raft has stopped.
     pub async fn leadership_changed(&self, seen: &Leadership) -> Leadership {
-        let _ = seen;
-        unimplemented!()
+        let mut metrics = self.inner.raft.server_metrics();
+        loop {
+            drop(metrics.borrow_and_update());
+            let now = self.leadership();
+            if now != *seen {
+                return now;
+            }
+            if metrics.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
     }
 
-    /// The servers of this data centre.
+    /// The servers of this data centre, by Raft id.
     pub fn servers(&self) -> Vec<Server> {
-        unimplemented!()
+        let metrics = self.inner.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        let membership = metrics.membership_config.membership();
+        membership.nodes().filter_map(|(id, _)| self.server(membership, *id)).collect()
+    }
+
+    /// A member as it is; this server as configured, since its address may be newer than the membership.
+    fn server(&self, membership: &Membership, id: u64) -> Option<Server> {
+        let voter = membership.voter_ids().any(|voter| voter == id);
+        if id == self.inner.raft_id {
+            return Some(Server { voter, ..self.inner.server.clone() });
+        }
+        membership.get_node(&id).map(|node| node.to_server(voter))
     }
 
     /// Figures for operators.
     pub fn stats(&self) -> Stats {
-        unimplemented!()
+        let metrics = self.inner.raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: &Option<crate::types::LogId>| id.map_or(0, |id| id.index);
+        Stats {
+            term: metrics.current_term,
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            commit_index: index(&metrics.local_committed),
+            applied_index: index(&metrics.last_applied),
+            snapshot_index: index(&metrics.snapshot),
+        }
     }
 
-    /// Stops Raft. Returns when nothing more will be written to disk.
+    /// Returns when Raft has stopped by itself, with the reason: the disk failed or an invariant broke.
+    ///
+    /// Nothing is acknowledged any more, so the agent should exit. Does not return after [`Consensus::shutdown`].
+    pub async fn stopped(&self) -> String {
+        let mut metrics = self.inner.raft.server_metrics();
+        // Changes only with leaders and members, and closes with Raft: an idle or busy server alike sleeps here.
+        while metrics.changed().await.is_ok() {}
+        if self.inner.shut_down.load(Ordering::Acquire) {
+            std::future::pending::<()>().await;
+        }
+        match &self.inner.raft.metrics().borrow_watched().running_state {
+            Err(fatal) => explain(fatal),
+            Ok(()) => "raft is gone".to_owned(),
+        }
+    }
+
+    /// Stops Raft. Returns when nothing more will be written to disk and the file can be opened again.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        self.inner.shut_down.store(true, Ordering::Release);
+        self.inner.alone.store(false, Ordering::Release);
+        if let Err(error) = self.inner.raft.shutdown().await {
+            tracing::warn!(%error, "raft did not stop cleanly");
+        }
+        self.inner.disk.close().await;
     }
 }
+
+/// The time a request may wait for a leader.
+pub(crate) struct Hold {
+    until: Instant,
+    pause: Duration,
+}
+
+/// The hold time is over.
+pub(crate) struct Expired;
+
+impl Hold {
+    pub(crate) fn new(time: Duration) -> Self {
+        Hold { until: Instant::now() + time, pause: RETRY_PAUSE }
+    }
+
+    /// Waits before the next try, a little longer each time.
+    pub(crate) async fn pause(&mut self) -> Result<(), Expired> {
+        let next = Instant::now() + self.pause;
+        if next > self.until {
+            return Err(Expired);
+        }
+        tokio::time::sleep_until(next).await;
+        self.pause = (self.pause * 2).min(RETRY_PAUSE_MAX);
+        Ok(())
+    }
+}
+
+/// Why Raft stopped, in the words of whatever failed first.
+pub(crate) fn explain(fatal: &Fatal<TypeConfig>) -> String {
+    match fatal {
+        Fatal::StorageError(error) => error.to_string(),
+        Fatal::Panicked => "raft stopped after a broken invariant".to_owned(),
+        Fatal::Stopped => "raft is shutting down".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,26 @@
 //!
 //! [`Consensus`] is all that the daemon sees. openraft's types stay inside this
 //! crate, so that an upgrade of it touches nothing else.
+//!
+//! ```text
+//! Consensus::write -> openraft -> log (ring) -> disk: one thread, one sync for all that waits
+//!                         |
+//!                         +-> machine: agent_core::state::apply -> Store::publish -> answer
+//! ```
 
+mod codec;
+mod compaction;
 pub mod consensus;
+pub mod disk;
+mod log;
+mod machine;
+pub mod network;
+mod record;
+pub mod runtime;
+mod snapshot;
+pub mod start;
+mod types;
+mod watch;
 
 pub use consensus::{Consensus, Leadership, ReadError, ReadMode, Server, Stats, WriteError};
+pub use start::{Config, StartError, Timing};

@@ -1,0 +1,224 @@
+//! What is stored, byte for byte.
+//!
+//! Every record is `[version][postcard]` of a type of our own, so neither an
+//! upgrade of openraft nor one of redb changes what a file means. Fields and
+//! variants are only ever appended under a new version; the tests below pin
+//! the bytes. Reading never trusts: whatever does not parse is an error.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use agent_core::state::Proposal;
+use agent_core::state::command::COMMAND_VERSION;
+use openraft::impls::leader_id_std::LeaderId;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::types::log_id;
+use crate::types::{Entry, LogId, Membership, Payload, Proposed, ServerNode, SnapshotMeta, StoredMembership, Vote};
+
+/// The version byte in front of every record this build writes.
+pub const RECORD_VERSION: u8 = 1;
+
+/// Bytes of a record, shared between the queue and whoever waits for it.
+pub type Bytes = Arc<[u8]>;
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct LogIdRecord {
+    term: u64,
+    index: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct VoteRecord {
+    term: u64,
+    voted_for: u64,
+    committed: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EntryHead {
+    id: LogIdRecord,
+    payload: PayloadRecord,
+}
+
+/// What follows an entry's id. A proposal is appended behind the head as `[command version][postcard]`.
+#[derive(Serialize, Deserialize)]
+enum PayloadRecord {
+    Blank,
+    Proposal,
+    Membership(MembershipRecord),
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct MembershipRecord {
+    /// One set of voters, or two while a change is under way.
+    voters: Vec<Vec<u64>>,
+    servers: Vec<ServerRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ServerRecord {
+    raft_id: u64,
+    id: String,
+    node: String,
+    address: SocketAddr,
+}
+
+/// What a stored snapshot consists of, beside its chunks.
+#[derive(Serialize, Deserialize)]
+struct SnapshotRecord {
+    last: Option<LogIdRecord>,
+    membership_at: Option<LogIdRecord>,
+    membership: MembershipRecord,
+    chunks: u32,
+    size_bytes: u64,
+}
+
+/// A snapshot's place in the log and its extent on disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SnapshotHead {
+    pub(crate) meta: SnapshotMeta,
+    pub(crate) chunks: u32,
+    pub(crate) size_bytes: u64,
+}
+
+fn encode<T: Serialize>(record: &T) -> Vec<u8> {
+    postcard::to_extend(record, vec![RECORD_VERSION]).expect("records have no types that postcard refuses")
+}
+
+/// Splits a record off `bytes`; returns it with what follows.
+fn decode<'a, T: DeserializeOwned>(what: &str, bytes: &'a [u8]) -> io::Result<(T, &'a [u8])> {
+    match bytes {
+        [RECORD_VERSION, rest @ ..] => read_postcard(what, rest),
+        [version, ..] => Err(damaged(what, format!("version {version} is not known"))),
+        [] => Err(damaged(what, "it is empty")),
+    }
+}
+
+fn read_postcard<'a, T: DeserializeOwned>(what: &str, bytes: &'a [u8]) -> io::Result<(T, &'a [u8])> {
+    // Borrowed bytes cannot be kept, so records own what they hold.
+    postcard::take_from_bytes(bytes).map_err(|why| damaged(what, why))
+}
+
+fn damaged(what: &str, why: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the stored {what} cannot be read: {why}"))
+}
+
+impl From<LogId> for LogIdRecord {
+    fn from(id: LogId) -> Self {
+        LogIdRecord { term: id.leader_id.term, index: id.index }
+    }
+}
+
+impl From<LogIdRecord> for LogId {
+    fn from(LogIdRecord { term, index }: LogIdRecord) -> Self {
+        log_id(term, index)
+    }
+}
+
+impl From<&Membership> for MembershipRecord {
+    fn from(membership: &Membership) -> Self {
+        let voters = membership.get_joint_config().iter().map(|set| set.iter().copied().collect()).collect();
+        let servers = membership
+            .nodes()
+            .map(|(raft_id, ServerNode { id, node, address })| ServerRecord {
+                raft_id: *raft_id,
+                id: id.clone(),
+                node: node.clone(),
+                address: *address,
+            })
+            .collect();
+        MembershipRecord { voters, servers }
+    }
+}
+
+impl TryFrom<MembershipRecord> for Membership {
+    type Error = io::Error;
+
+    fn try_from(MembershipRecord { voters, servers }: MembershipRecord) -> io::Result<Self> {
+        if voters.is_empty() {
+            return Ok(Membership::default());
+        }
+        let voters = voters.into_iter().map(|set| set.into_iter().collect::<BTreeSet<_>>()).collect();
+        let nodes: BTreeMap<u64, ServerNode> = servers
+            .into_iter()
+            .map(|ServerRecord { raft_id, id, node, address }| (raft_id, ServerNode { id, node, address }))
+            .collect();
+        Membership::new(voters, nodes).map_err(|why| damaged("membership", why))
+    }
+}
+
+pub(crate) fn encode_vote(vote: &Vote) -> Bytes {
+    let Vote { leader_id: LeaderId { term, voted_for }, committed } = *vote;
+    encode(&VoteRecord { term, voted_for, committed }).into()
+}
+
+pub(crate) fn decode_vote(bytes: &[u8]) -> io::Result<Vote> {
+    let (VoteRecord { term, voted_for, committed }, _) = decode("vote", bytes)?;
+    Ok(Vote { leader_id: LeaderId { term, voted_for }, committed })
+}
+
+pub(crate) fn encode_log_id(id: LogId) -> Bytes {
+    encode(&LogIdRecord::from(id)).into()
+}
+
+pub(crate) fn decode_log_id(what: &str, bytes: &[u8]) -> io::Result<LogId> {
+    decode::<LogIdRecord>(what, bytes).map(|(id, _)| id.into())
+}
+
+pub(crate) fn encode_entry(entry: &Entry) -> Bytes {
+    let payload = match &entry.payload {
+        Payload::Blank => PayloadRecord::Blank,
+        Payload::Normal(_) => PayloadRecord::Proposal,
+        Payload::Membership(membership) => PayloadRecord::Membership(membership.into()),
+    };
+    let mut bytes = encode(&EntryHead { id: entry.log_id.into(), payload });
+    if let Payload::Normal(Proposed(proposal)) = &entry.payload {
+        bytes.push(COMMAND_VERSION);
+        bytes = postcard::to_extend(&**proposal, bytes).expect("proposals have no types that postcard refuses");
+    }
+    bytes.into()
+}
+
+pub(crate) fn decode_entry(bytes: &[u8]) -> io::Result<Entry> {
+    let (EntryHead { id, payload }, rest) = decode("log entry", bytes)?;
+    let payload = match payload {
+        PayloadRecord::Blank => Payload::Blank,
+        PayloadRecord::Proposal => Payload::Normal(Proposed(Arc::new(decode_proposal(rest)?))),
+        PayloadRecord::Membership(membership) => Payload::Membership(membership.try_into()?),
+    };
+    Ok(Entry { log_id: id.into(), payload })
+}
+
+fn decode_proposal(bytes: &[u8]) -> io::Result<Proposal> {
+    match bytes {
+        [COMMAND_VERSION, rest @ ..] => read_postcard("command", rest).map(|(proposal, _)| proposal),
+        [version, ..] => Err(damaged("command", format!("version {version} is not known"))),
+        [] => Err(damaged("command", "it is missing")),
+    }
+}
+
+pub(crate) fn encode_snapshot_head(head: &SnapshotHead) -> Bytes {
+    let SnapshotHead { meta: SnapshotMeta { last_log_id, last_membership }, chunks, size_bytes } = head;
+    let record = SnapshotRecord {
+        last: last_log_id.map(Into::into),
+        membership_at: last_membership.log_id().map(Into::into),
+        membership: last_membership.membership().into(),
+        chunks: *chunks,
+        size_bytes: *size_bytes,
+    };
+    encode(&record).into()
+}
+
+pub(crate) fn decode_snapshot_head(bytes: &[u8]) -> io::Result<SnapshotHead> {
+    let (SnapshotRecord { last, membership_at, membership, chunks, size_bytes }, _) = decode("snapshot", bytes)?;
+    let last_membership = StoredMembership::new(membership_at.map(Into::into), membership.try_into()?);
+    let meta = SnapshotMeta { last_log_id: last.map(Into::into), last_membership };
+    Ok(SnapshotHead { meta, chunks, size_bytes })
+}
+
+#[cfg(test)]
+mod tests;
