@@ -93,26 +93,13 @@ impl RaftStateMachine<TypeConfig> for Machine {
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Vec<u8>) -> Result<(), io::Error> {
         self.snapshots.keep(meta, &snapshot).await?;
         let state = off_runtime(move || codec::decode(&snapshot)).await??;
-        let touched = all_topics(&self.state, &state);
         self.state = state;
         *self.lock() = meta.clone();
-        self.store.publish(self.state.clone(), &Vec::from_iter(touched));
+        self.store.replace(self.state.clone());
         Ok(())
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot>, io::Error> {
         self.snapshots.current().await
     }
-}
-
-/// Everything that may differ between two states: all that either of them knows.
-fn all_topics(before: &State, after: &State) -> BTreeSet<Topic> {
-    let tables = [Topic::KvPrefix(String::new()), Topic::Nodes, Topic::Services, Topic::Checks, Topic::Sessions];
-    let mut topics = BTreeSet::from(tables);
-    for state in [before, after] {
-        topics.extend(state.nodes.keys().cloned().map(Topic::Node));
-        topics.extend(state.services_by_name.keys().map(|(service, _, _)| Topic::Service(service.clone())));
-        topics.extend(state.sessions.keys().cloned().map(Topic::Session));
-    }
-    topics
 }
