@@ -233,7 +233,7 @@ proptest! {
 /// The same operation on a plain map. There are no sessions here, so that locks are refused.
 fn model_apply(model: &mut BTreeMap<String, (KvWrite, Index)>, now: Index, op: KvOp) -> Reply {
     let modified = |model: &BTreeMap<String, (KvWrite, Index)>, key: &str| model.get(key).map(|(_, index)| *index);
-    let mut put = |model: &mut BTreeMap<String, (KvWrite, Index)>, write: KvWrite| {
+    let put = |model: &mut BTreeMap<String, (KvWrite, Index)>, write: KvWrite| {
         if model.get(&write.key).is_none_or(|(known, _)| *known != write) {
             model.insert(write.key.clone(), (write, now));
         }
