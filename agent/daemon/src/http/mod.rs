@@ -1,1 +1,150 @@
-//! The HTTP API.
+//! The HTTP API, on hyper, in Consul's manner.
+//!
+//! [`routes`] is the table of every endpoint; [`server`] reads requests off
+//! sockets; [`query`] holds what reads have in common (consistency, blocking);
+//! the families are one file each. [`handle`] is the whole API without sockets.
+
+pub mod authorize;
+pub mod error;
+pub mod json;
+pub mod query;
+pub mod request;
+pub mod response;
+pub mod routes;
+pub mod server;
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use agent_core::state::tables::SessionId;
+use agent_core::state::{Applied, Command, Reply};
+use agent_core::store::Store;
+use agent_raft::Consensus;
+use tokio::sync::mpsc;
+
+use crate::control::ControlHandle;
+use crate::env::Env;
+use crate::sync::LocalHandle;
+use crate::telemetry::{LogStream, Metrics};
+
+pub use error::ApiError;
+pub use request::Request;
+pub use response::Response;
+
+/// The Consul version whose API this is: what clients look at to decide what they may use.
+pub const API_VERSION: &str = "1.8.7";
+
+/// Who this agent is.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// The data centre.
+    pub datacenter: String,
+    /// The node name.
+    pub node_name: String,
+    /// The node id: a UUID in text form.
+    pub node_id: String,
+    /// The address others reach it at.
+    pub address: String,
+    /// The port of its servers' RPC.
+    pub rpc_port: u16,
+    /// The port of LAN gossip.
+    pub serf_port: u16,
+    /// Its node metadata.
+    pub meta: BTreeMap<String, String>,
+    /// Whether it is a server.
+    pub server: bool,
+    /// Whether it may elect itself.
+    pub bootstrap: bool,
+}
+
+/// Bounds and habits that configuration sets.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// The largest value of a key, in bytes.
+    pub kv_value_bytes_max: usize,
+    /// The largest body of a transaction, in bytes.
+    pub txn_bytes_max: usize,
+    /// Connections of one client address at a time.
+    pub connections_per_client_max: usize,
+    /// How long a blocking query waits when it does not say, in milliseconds.
+    pub wait_default_ms: u64,
+    /// The longest a blocking query may wait, in milliseconds.
+    pub wait_max_ms: u64,
+    /// The shortest session TTL, in milliseconds.
+    pub session_ttl_min_ms: u64,
+    /// Print JSON with indentation even when not asked to (`-dev`).
+    pub pretty: bool,
+    /// Headers added to every response (`http_config.response_headers`).
+    pub response_headers: BTreeMap<String, String>,
+    /// Path prefixes that answer 403 (`http_config.block_endpoints`).
+    pub blocked: Vec<String>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            kv_value_bytes_max: agent_core::state::kv::VALUE_BYTES_MAX,
+            txn_bytes_max: agent_core::state::kv::VALUE_BYTES_MAX,
+            connections_per_client_max: 200,
+            wait_default_ms: 300_000,
+            wait_max_ms: 600_000,
+            session_ttl_min_ms: 10_000,
+            pretty: false,
+            response_headers: BTreeMap::new(),
+            blocked: Vec::new(),
+        }
+    }
+}
+
+/// Everything a handler may touch.
+pub struct Api {
+    /// The replicated state.
+    pub store: Arc<Store>,
+    /// How it is changed.
+    pub consensus: Consensus,
+    /// The outside world.
+    pub env: Env,
+    /// Who this agent is.
+    pub identity: Identity,
+    /// Bounds and habits.
+    pub limits: Limits,
+    /// What this agent registered.
+    pub local: LocalHandle,
+    /// What the agent does as a whole.
+    pub control: ControlHandle,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
+    /// The log to follow; `None` where the process has none of its own (the simulator).
+    pub log: Option<LogStream>,
+    /// Tells the leader's timers that a session was renewed.
+    pub renewed: mpsc::Sender<SessionId>,
+}
+
+impl Api {
+    /// Proposes a command and waits for its result. A refusal becomes Consul's error.
+    ///
+    /// # Errors
+    /// No leader, Raft has stopped, or the command was refused; only the last promises that nothing was written.
+    pub async fn write(&self, command: Command) -> Result<Applied, ApiError> {
+        let applied = self.consensus.write(command).await.map_err(|error| ApiError::internal(error.to_string()))?;
+        match &applied.reply {
+            Reply::Refused(refusal) => Err(ApiError::internal(refusal.to_string())),
+            Reply::Done | Reply::Bool(_) | Reply::Txn(_) | Reply::TxnRefused(_) => Ok(applied),
+        }
+    }
+}
+
+/// Answers one request.
+pub async fn handle(api: &Api, mut request: Request) -> Response {
+    let started = tokio::time::Instant::now();
+    let (mut response, route) = routes::dispatch(api, &mut request).await;
+    for (name, value) in &api.limits.response_headers {
+        response.set_header(name, value);
+    }
+    let ms = started.elapsed().as_secs_f64() * 1000.0;
+    let labels = vec![("method", request.method.to_string()), ("path", route.to_owned())];
+    api.metrics.sample_ms_labelled("consul.api.http", labels, ms);
+    tracing::debug!(method = %request.method, url = %request.shown_url(), from = %request.shown_peer(), latency = %format!("{ms:.3}ms"), "Request finished");
+    response
+}

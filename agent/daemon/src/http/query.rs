@@ -1,0 +1,204 @@
+//! What reads have in common: data centre, consistency, blocking.
+//!
+//! A blocking query subscribes to its topics before it looks, so no change falls
+//! between the look and the wait. It ends when its answer has moved past the
+//! client's index, when the wait is over, or when the client is gone: then its
+//! future is dropped, and the subscription with it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use agent_core::state::tables::Index;
+use agent_core::state::{Answer, State};
+use agent_core::watch::Topic;
+use agent_raft::ReadMode;
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::Api;
+use super::error::ApiError;
+use super::request::Request;
+use super::response::Response;
+use crate::definition::duration::nanoseconds;
+
+/// How fresh an answer must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Consistency {
+    /// The leader answers, by its lease.
+    Default,
+    /// The leader answers, after asking a quorum.
+    Consistent,
+    /// Whoever is asked answers with what it has.
+    Stale,
+}
+
+/// The parameters every read takes.
+#[derive(Clone, Debug)]
+pub struct ReadOptions {
+    /// How fresh the answer must be.
+    pub consistency: Consistency,
+    /// Wait until the answer's index is past this; zero answers at once.
+    pub index: Index,
+    /// How long to wait, jitter included.
+    pub wait: Duration,
+    /// Only nodes with all of this metadata.
+    pub node_meta: BTreeMap<String, String>,
+    /// A filter expression; empty for none.
+    pub filter: String,
+}
+
+impl ReadOptions {
+    /// Reads them off a request.
+    ///
+    /// # Errors
+    /// 400 for a bad `index` or `wait` and for conflicting consistencies, 500 for an unknown data centre.
+    pub fn parse(api: &Api, request: &Request) -> Result<Self, ApiError> {
+        check_scope(api, request)?;
+        let index = match request.parameter("index").unwrap_or_default() {
+            "" => 0,
+            text => text.parse().map_err(|_| ApiError::bad_request("Invalid index"))?,
+        };
+        let wait = wait(api, request.parameter("wait").unwrap_or_default())?;
+        let consistency = match (request.has("stale"), request.has("consistent")) {
+            (true, true) => {
+                return Err(ApiError::bad_request("Cannot specify ?stale with ?consistent, conflicting semantics."));
+            }
+            (true, false) => Consistency::Stale,
+            (false, true) => Consistency::Consistent,
+            (false, false) => Consistency::Default,
+        };
+        let pairs = request.parameters("node-meta").map(|pair| pair.split_once(':').unwrap_or((pair, "")));
+        let node_meta = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let filter = request.parameter("filter").unwrap_or_default().to_owned();
+        Ok(ReadOptions { consistency, index, wait, node_meta, filter })
+    }
+}
+
+/// Fails for data centres, namespaces and partitions that are not here.
+///
+/// # Errors
+/// 500 `No path to datacenter`; 400 for a namespace or partition other than `default`.
+pub fn check_scope(api: &Api, request: &Request) -> Result<(), ApiError> {
+    match request.parameter("dc") {
+        None | Some("") => {}
+        Some(dc) if dc.eq_ignore_ascii_case(&api.identity.datacenter) => {}
+        Some(_) => return Err(ApiError::internal("No path to datacenter")),
+    }
+    for (name, what) in [("ns", "Namespaces are"), ("partition", "Partitions are")] {
+        if request.parameter(name).is_some_and(|value| !matches!(value, "" | "default")) {
+            let text = format!("Bad request: Invalid query parameter: {name:?} - {what} a Consul Enterprise feature");
+            return Err(ApiError::bad_request(text));
+        }
+    }
+    Ok(())
+}
+
+fn wait(api: &Api, text: &str) -> Result<Duration, ApiError> {
+    let limits = &api.limits;
+    let asked_ms = match text {
+        "" => 0,
+        text => nanoseconds(text).map_err(|_| ApiError::bad_request("Invalid wait time"))? / 1_000_000,
+    };
+    let wait_ms = match u64::try_from(asked_ms) {
+        Ok(0) | Err(_) => limits.wait_default_ms,
+        Ok(ms) => ms.min(limits.wait_max_ms),
+    };
+    // Waiting clients that started together must not all come back together (Consul's jitter: up to a sixteenth).
+    let jitter_ms = api.env.random.u64() % (wait_ms / 16 + 1);
+    Ok(Duration::from_millis(wait_ms + jitter_ms))
+}
+
+/// An answer with what its headers say.
+#[derive(Debug)]
+pub struct Found<T> {
+    /// The answer.
+    pub value: T,
+    /// The index to wait from next.
+    pub index: Index,
+    known_leader: bool,
+    consistency: Consistency,
+}
+
+/// Answers a query, after waiting for it to change if the client asked for that.
+///
+/// # Errors
+/// 500 when there is no leader to make the answer as fresh as it must be.
+pub async fn read<T>(
+    api: &Api,
+    options: &ReadOptions,
+    topics: &[Topic],
+    ask: impl Fn(&State) -> Answer<T>,
+) -> Result<Found<T>, ApiError> {
+    let answer = match options.index {
+        0 => {
+            barrier(api, options.consistency).await?;
+            ask(&api.store.snapshot())
+        }
+        index => wait_past(api, options, index, topics, ask).await?,
+    };
+    let known_leader = api.consensus.leadership().leader.is_some();
+    Ok(Found { value: answer.value, index: answer.index.max(1), known_leader, consistency: options.consistency })
+}
+
+async fn wait_past<T>(
+    api: &Api,
+    options: &ReadOptions,
+    index: Index,
+    topics: &[Topic],
+    ask: impl Fn(&State) -> Answer<T>,
+) -> Result<Answer<T>, ApiError> {
+    let deadline = tokio::time::Instant::now() + options.wait;
+    let mut changed = api.store.watch(topics);
+    loop {
+        barrier(api, options.consistency).await?;
+        let answer = ask(&api.store.snapshot());
+        if answer.index > index {
+            return Ok(answer);
+        }
+        tokio::select! {
+            biased;
+            () = &mut changed => {}
+            () = tokio::time::sleep_until(deadline) => return Ok(answer),
+        }
+    }
+}
+
+async fn barrier(api: &Api, consistency: Consistency) -> Result<(), ApiError> {
+    let mode = match consistency {
+        Consistency::Stale => return Ok(()),
+        Consistency::Default => ReadMode::Lease,
+        Consistency::Consistent => ReadMode::Quorum,
+    };
+    api.consensus.barrier(mode).await.map_err(|error| ApiError::internal(error.to_string()))
+}
+
+impl<T> Found<T> {
+    /// The same with another value.
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Found<U> {
+        let Found { value, index, known_leader, consistency } = self;
+        Found { value: change(value), index, known_leader, consistency }
+    }
+
+    /// The value as JSON, with the headers of a read.
+    pub fn json<V: Serialize + ?Sized>(&self, api: &Api, request: &Request, view: &V) -> Response {
+        self.with_headers(Response::json(request, api.limits.pretty, view))
+    }
+
+    /// An empty 404 with the headers of a read: clients wait from its index too.
+    pub fn not_found(&self) -> Response {
+        self.with_headers(Response::empty(StatusCode::NOT_FOUND))
+    }
+
+    /// Adds the headers of a read.
+    pub fn with_headers(&self, mut response: Response) -> Response {
+        response.set_header("x-consul-index", &self.index.to_string());
+        response.set_header("x-consul-knownleader", if self.known_leader { "true" } else { "false" });
+        response.set_header("x-consul-lastcontact", "0");
+        match self.consistency {
+            Consistency::Default => {}
+            Consistency::Consistent => response.set_header("x-consul-effective-consistency", "consistent"),
+            Consistency::Stale => response.set_header("x-consul-effective-consistency", "stale"),
+        }
+        response
+    }
+}

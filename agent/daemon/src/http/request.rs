@@ -1,0 +1,182 @@
+//! A request, taken apart: path, query parameters, token, body.
+//!
+//! Percent-encoding is undone once, here, as Go's `net/url` does: in the path a
+//! plus sign is a plus sign, in the query it is a space.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use hyper::header::HeaderMap;
+use hyper::{Method, Uri};
+
+use super::authorize::{Access, Authorizer, Resource};
+use super::error::ApiError;
+
+/// A request as handlers see it.
+#[derive(Debug)]
+pub struct Request {
+    /// The method.
+    pub method: Method,
+    /// The decoded path.
+    pub path: String,
+    /// Decoded query parameters in their order.
+    pub query: Vec<(String, String)>,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, within the route's limit.
+    pub body: Bytes,
+    /// Who sent it; `None` on a Unix socket.
+    pub peer: Option<SocketAddr>,
+    /// What followed a route's prefix: a key, a service name, an id.
+    pub rest: String,
+    /// What its token may do.
+    pub authorizer: Authorizer,
+}
+
+impl Request {
+    /// Takes a request apart.
+    ///
+    /// # Errors
+    /// 400 when the path is not properly encoded or holds a line feed.
+    pub fn new(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes, peer: Option<SocketAddr>) -> Result<Self, ApiError> {
+        let path = decode(uri.path(), false).ok_or_else(|| ApiError::bad_request("400 Bad Request"))?;
+        if path.contains('\n') {
+            return Err(ApiError::bad_request(""));
+        }
+        let query = parse_query(uri.query().unwrap_or_default());
+        let token = token(&headers, &query);
+        Ok(Request { method, path, query, headers, body, peer, rest: String::new(), authorizer: Authorizer::new(token) })
+    }
+
+    /// The first value of a query parameter; empty when it has none.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a query parameter, in their order.
+    pub fn parameters<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether a query parameter is there, whatever its value.
+    pub fn has(&self, name: &str) -> bool {
+        self.parameter(name).is_some()
+    }
+
+    /// Fails unless the request's token may do it.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn require(&self, access: Access, resource: Resource<'_>) -> Result<(), ApiError> {
+        if self.authorizer.allows(access, resource) { Ok(()) } else { Err(ApiError::denied()) }
+    }
+
+    /// The URL for the log, without the token.
+    pub fn shown_url(&self) -> String {
+        let mut url = self.path.clone();
+        for (place, (name, value)) in self.query.iter().enumerate() {
+            let value = if name == "token" { "<hidden>" } else { value };
+            url.push(if place == 0 { '?' } else { '&' });
+            url.push_str(name);
+            if !value.is_empty() {
+                url.push('=');
+                url.push_str(value);
+            }
+        }
+        url
+    }
+
+    /// The sender for the log.
+    pub fn shown_peer(&self) -> String {
+        self.peer.map_or_else(|| "unix".to_owned(), |peer| peer.to_string())
+    }
+}
+
+/// The token of a request: header, bearer, query, in this order.
+fn token(headers: &HeaderMap, query: &[(String, String)]) -> String {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = header("authorization").and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    let parameter = || query.iter().find(|(name, _)| name == "token").map(|(_, value)| value.as_str());
+    header("x-consul-token").or(bearer).or_else(parameter).unwrap_or_default().to_owned()
+}
+
+/// Undoes percent-encoding. `None` when it is malformed or not UTF-8.
+pub fn decode(text: &str, plus_is_space: bool) -> Option<String> {
+    if !text.contains(['%', '+']) {
+        return Some(text.to_owned());
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'%' => {
+                let high = char::from(bytes.next()?).to_digit(16)?;
+                let low = char::from(bytes.next()?).to_digit(16)?;
+                decoded.push(u8::try_from(high * 16 + low).expect("two hexadecimal digits fit into a byte"));
+            }
+            b'+' if plus_is_space => decoded.push(b' '),
+            other => decoded.push(other),
+        }
+    }
+    String::from_utf8(decoded).ok()
+}
+
+/// Splits a query string. Malformed pairs are left out, as Go does.
+pub fn parse_query(text: &str) -> Vec<(String, String)> {
+    text.split('&')
+        .filter(|pair| !pair.is_empty())
+        .filter_map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((decode(name, true)?, decode(value, true)?))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(uri: &str, headers: &[(&'static str, &str)]) -> Request {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().expect("a header value"));
+        }
+        let uri = uri.parse().expect("a URI");
+        Request::new(Method::GET, &uri, map, Bytes::new(), None).expect("a good request")
+    }
+
+    #[test]
+    fn paths_and_queries_are_decoded_apart() {
+        let request = request("/v1/kv/a%20b+c%2Fd//e?flags=1&dc=x+y&recurse&%zz=1", &[]);
+        assert_eq!(request.path, "/v1/kv/a b+c/d//e");
+        assert_eq!(request.parameter("dc"), Some("x y"));
+        assert_eq!(request.parameter("recurse"), Some(""));
+        assert_eq!(request.query.len(), 3);
+    }
+
+    #[test]
+    fn bad_encodings_and_line_feeds_are_refused() {
+        for path in ["/v1/kv/%zz", "/v1/kv/%4", "/v1/kv/%ff", "/v1/kv/a%0ab"] {
+            let uri = path.parse().expect("a URI");
+            let refused = Request::new(Method::GET, &uri, HeaderMap::new(), Bytes::new(), None).map(|request| request.path);
+            assert_eq!(refused.map_err(|error| error.status().as_u16()), Err(400), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_token_comes_by_header_then_bearer_then_query() {
+        let all = [("x-consul-token", "one"), ("authorization", "Bearer two")];
+        assert_eq!(request("/?token=three", &all).authorizer.token(), "one");
+        assert_eq!(request("/?token=three", &all[1..]).authorizer.token(), "two");
+        assert_eq!(request("/?token=three", &[]).authorizer.token(), "three");
+        assert_eq!(request("/", &[]).authorizer.token(), "");
+    }
+
+    #[test]
+    fn the_log_never_shows_a_token() {
+        assert_eq!(request("/v1/kv/a?token=secret&raw", &[]).shown_url(), "/v1/kv/a?token=<hidden>&raw");
+    }
+}

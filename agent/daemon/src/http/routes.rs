@@ -1,0 +1,137 @@
+//! Every endpoint in one table.
+//!
+//! A pattern that ends in `/` takes everything below it, as Go's router does:
+//! what follows is [`Request::rest`]. The longest pattern wins. An endpoint that
+//! does not speak a method answers 405 with `Allow`; `OPTIONS` lists the methods.
+
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use hyper::{Method, StatusCode};
+
+use super::error::ApiError;
+use super::request::Request;
+use super::response::Response;
+use super::{Api, status};
+use crate::env::BoxFuture;
+
+/// Answers a request.
+pub type Handler = for<'a> fn(&'a Api, &'a Request) -> BoxFuture<'a, Result<Response, ApiError>>;
+
+/// The largest body a route takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLimit {
+    /// `limits.kv_max_value_size`.
+    KvValue,
+    /// `limits.txn_max_req_len`.
+    Txn,
+    /// [`OTHER_BYTES_MAX`].
+    Other,
+}
+
+/// The largest body of anything but a key or a transaction, in bytes.
+pub const OTHER_BYTES_MAX: usize = 1024 * 1024;
+
+/// One method of one endpoint.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path, or a prefix when it ends in `/`.
+    pub pattern: &'static str,
+    /// The largest body it takes.
+    pub body: BodyLimit,
+    /// What answers it.
+    pub handler: Handler,
+}
+
+/// A [`Route`] from a method, a pattern and an `async fn(&Api, &Request) -> Result<Response, ApiError>`.
+macro_rules! route {
+    ($method:ident $pattern:literal => $handler:path) => {
+        route!($method $pattern => $handler, Other)
+    };
+    ($method:ident $pattern:literal => $handler:path, $body:ident) => {
+        $crate::http::routes::Route {
+            method: hyper::Method::$method,
+            pattern: $pattern,
+            body: $crate::http::routes::BodyLimit::$body,
+            handler: |api, request| Box::pin($handler(api, request)),
+        }
+    };
+}
+pub(crate) use route;
+
+/// The families.
+const FAMILIES: &[&[Route]] = &[status::ROUTES];
+
+/// The methods of one pattern.
+type Endpoint = Vec<&'static Route>;
+
+struct Table {
+    exact: BTreeMap<&'static str, Endpoint>,
+    /// Longest first.
+    prefixes: Vec<(&'static str, Endpoint)>,
+}
+
+static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    let mut by_pattern: BTreeMap<&'static str, Endpoint> = BTreeMap::new();
+    for route in FAMILIES.iter().copied().flatten() {
+        by_pattern.entry(route.pattern).or_default().push(route);
+    }
+    let (prefixes, exact): (Vec<_>, Vec<_>) = by_pattern.into_iter().partition(|(pattern, _)| pattern.ends_with('/'));
+    let mut prefixes = prefixes;
+    prefixes.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
+    Table { exact: exact.into_iter().collect(), prefixes }
+});
+
+fn find(path: &str) -> Option<(&'static str, &'static Endpoint)> {
+    let exact = TABLE.exact.get_key_value(path).map(|(pattern, endpoint)| (*pattern, endpoint));
+    let below = || TABLE.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix));
+    exact.or_else(|| below().map(|(pattern, endpoint)| (*pattern, endpoint)))
+}
+
+/// The largest body for a method and decoded path.
+pub fn body_limit(method: &Method, path: &str) -> BodyLimit {
+    let route = find(path).and_then(|(_, endpoint)| endpoint.iter().find(|route| route.method == *method));
+    route.map_or(BodyLimit::Other, |route| route.body)
+}
+
+/// Finds the endpoint and answers the request. Also returns the name of the route for metrics.
+pub async fn dispatch(api: &Api, request: &mut Request) -> (Response, &'static str) {
+    if api.limits.blocked.iter().any(|prefix| request.path.starts_with(prefix.as_str())) {
+        return (ApiError::new(StatusCode::FORBIDDEN, "Endpoint is blocked by agent configuration").response(), "blocked");
+    }
+    let Some((pattern, endpoint)) = find(&request.path) else {
+        return (Response::empty(StatusCode::NOT_FOUND), "unknown");
+    };
+    request.rest = request.path.strip_prefix(pattern).unwrap_or_default().to_owned();
+    let response = match endpoint.iter().find(|route| route.method == request.method) {
+        Some(route) => answer(api, request, route.handler).await,
+        None => other_method(&request.method, endpoint),
+    };
+    (response, pattern)
+}
+
+async fn answer(api: &Api, request: &Request, handler: Handler) -> Response {
+    match handler(api, request).await {
+        Ok(response) => response,
+        Err(error) => {
+            let (url, from) = (request.shown_url(), request.shown_peer());
+            if error.status().is_server_error() {
+                tracing::warn!(method = %request.method, url = %url, from = %from, error = %error, "Request error");
+            } else {
+                tracing::debug!(method = %request.method, url = %url, from = %from, error = %error, "Request refused");
+            }
+            error.response()
+        }
+    }
+}
+
+fn other_method(method: &Method, endpoint: &Endpoint) -> Response {
+    let allowed: Vec<&str> = std::iter::once("OPTIONS").chain(endpoint.iter().map(|route| route.method.as_str())).collect();
+    let mut response = match *method == Method::OPTIONS {
+        true => Response::empty(StatusCode::OK),
+        false => Response::text(StatusCode::METHOD_NOT_ALLOWED, format!("method {method} not allowed")),
+    };
+    response.set_header("allow", &allowed.join(","));
+    response
+}

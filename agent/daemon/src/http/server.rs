@@ -1,0 +1,175 @@
+//! Reads requests off sockets and writes responses, within bounds.
+//!
+//! One task a connection. A client that goes away drops the task, and with it
+//! whatever the handler was waiting for. Knows nothing of endpoints.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
+
+use super::error::ApiError;
+use super::request::{self, Request};
+use super::response::{Content, Response};
+use super::routes::{BodyLimit, OTHER_BYTES_MAX, body_limit};
+use super::{Api, handle};
+use crate::env::{Listener, Stream};
+
+/// How long a connection may take to send a request's head, idle time between requests included.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The read buffer of a connection, which bounds a request's head, in bytes.
+const BUFFER_BYTES_MAX: usize = 16 * 1024;
+
+/// How long requests may go on after the server was told to stop.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// What Consul says to an address with too many connections.
+const TOO_MANY: &str = "Your IP is issuing too many concurrent connections, please rate limit your calls\n";
+
+/// Serves connections of `listener` until `stop` resolves, then lets running requests finish for a moment.
+pub async fn serve(listener: Box<dyn Listener>, api: Arc<Api>, stop: impl Future<Output = ()>) {
+    let mut connections = JoinSet::new();
+    let peers = Peers::default();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => match peers.admit(peer, api.limits.connections_per_client_max) {
+                Some(place) => drop(connections.spawn(connection(stream, peer, Arc::clone(&api), place))),
+                None => drop(connections.spawn(turn_away(stream))),
+            },
+            Err(error) => {
+                // Out of file descriptors, usually: others end meanwhile.
+                tracing::warn!(error = %error, "could not accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    // Blocking queries don't finish by themselves; they are dropped with the set.
+    let _ = tokio::time::timeout(DRAIN, drained).await;
+}
+
+async fn connection(stream: Box<dyn Stream>, peer: Option<SocketAddr>, api: Arc<Api>, place: Option<Place>) {
+    let service = service_fn(|message| {
+        let api = &api;
+        async move { Ok::<_, Infallible>(answer(api, message, peer).await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
+    builder.title_case_headers(true);
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(error = %error, "connection ended");
+    }
+    drop(place);
+}
+
+async fn turn_away(mut stream: Box<dyn Stream>) {
+    let head = format!(
+        "HTTP/1.1 429 Too Many Requests\r\nContent-Type: text/plain\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        TOO_MANY.len()
+    );
+    // Whoever opens too many connections may also be gone already.
+    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(format!("{head}{TOO_MANY}").as_bytes())).await;
+}
+
+async fn answer(api: &Api, message: hyper::Request<Incoming>, peer: Option<SocketAddr>) -> hyper::Response<Content> {
+    let response = match read_request(api, message, peer).await {
+        Ok(request) => handle(api, request).await,
+        Err(error) => error.response(),
+    };
+    let Response { status, headers, body } = response;
+    let mut message = hyper::Response::new(body);
+    *message.status_mut() = status;
+    *message.headers_mut() = headers;
+    message
+}
+
+async fn read_request(api: &Api, message: hyper::Request<Incoming>, peer: Option<SocketAddr>) -> Result<Request, ApiError> {
+    let (head, body) = message.into_parts();
+    let mut request = Request::new(head.method, &head.uri, head.headers, Bytes::new(), peer)?;
+    request.body = read_body(api, &request, body).await?;
+    Ok(request)
+}
+
+async fn read_body(api: &Api, request: &Request, body: Incoming) -> Result<Bytes, ApiError> {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    let (max, setting) = match body_limit(&request.method, &request.path) {
+        BodyLimit::KvValue => (api.limits.kv_value_bytes_max, "kv_max_value_size"),
+        BodyLimit::Txn => (api.limits.txn_bytes_max, "txn_max_req_len"),
+        BodyLimit::Other => (OTHER_BYTES_MAX, "http_config"),
+    };
+    let announced = body.size_hint().lower();
+    if announced > max as u64 {
+        return Err(ApiError::too_large(announced, max, setting));
+    }
+    match Limited::new(body, max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::too_large(max as u64 + 1, max, setting)),
+        Err(error) => Err(ApiError::bad_request(format!("could not read the request body: {error}"))),
+    }
+}
+
+/// Open connections by client address.
+#[derive(Clone, Default)]
+struct Peers {
+    open: Arc<Mutex<BTreeMap<IpAddr, usize>>>,
+}
+
+/// A connection's place among those of its client; given back when dropped.
+struct Place {
+    peers: Peers,
+    address: IpAddr,
+}
+
+impl Peers {
+    /// A place for a connection, or `None` when its address has `max` already. Unix sockets need none.
+    #[expect(clippy::option_option, reason = "outer: admitted, inner: counted")]
+    fn admit(&self, peer: Option<SocketAddr>, max: usize) -> Option<Option<Place>> {
+        let Some(peer) = peer else { return Some(None) };
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(peer.ip()).or_default();
+        if *count >= max {
+            return None;
+        }
+        *count += 1;
+        Some(Some(Place { peers: self.clone(), address: peer.ip() }))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut open = self.peers.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.address);
+            }
+        }
+    }
+}
+
+/// Decodes the key out of a KV path, as the router would: for the fuzzer.
+pub fn kv_key(raw_path: &str) -> Option<String> {
+    request::decode(raw_path, false)?.strip_prefix("/v1/kv/").map(str::to_owned)
+}

@@ -1,0 +1,25 @@
+//! `/v1/status`: who leads, who votes. Needs no leader and no token.
+
+use super::error::ApiError;
+use super::query::check_scope;
+use super::request::Request;
+use super::response::Response;
+use super::routes::{Route, route};
+use super::Api;
+
+pub(super) const ROUTES: &[Route] =
+    &[route!(GET "/v1/status/leader" => leader), route!(GET "/v1/status/peers" => peers)];
+
+/// The RPC address of the leader, or an empty string.
+async fn leader(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    check_scope(api, request)?;
+    let leader = api.consensus.leadership().leader.map(|server| server.address.to_string());
+    Ok(Response::json(request, api.limits.pretty, &leader.unwrap_or_default()))
+}
+
+/// The RPC addresses of all voters.
+async fn peers(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    check_scope(api, request)?;
+    let peers: Vec<String> = api.consensus.servers().iter().map(|server| server.address.to_string()).collect();
+    Ok(Response::json(request, api.limits.pretty, &peers))
+}
