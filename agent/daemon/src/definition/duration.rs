@@ -31,7 +31,8 @@ pub(super) fn milliseconds(nanoseconds: i64) -> u64 {
     u64::try_from(nanoseconds).unwrap_or(0).div_ceil(1_000_000)
 }
 
-fn parse(text: &str) -> Result<i64, DecodeError> {
+/// The nanoseconds of a duration in Go's notation.
+pub(crate) fn parse(text: &str) -> Result<i64, DecodeError> {
     let fail = |what: &str| Err(DecodeError::Shape(format!("time: {what} duration {text:?}")));
     let (sign, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (-1.0, rest),

@@ -7,7 +7,7 @@
 //! service exists or scripts are allowed.
 
 mod check;
-mod duration;
+pub(crate) mod duration;
 mod fields;
 mod proxy;
 mod service;

@@ -19,7 +19,7 @@ use super::Api;
 use super::error::ApiError;
 use super::request::Request;
 use super::response::Response;
-use crate::definition::duration::nanoseconds;
+use crate::definition::duration;
 
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +97,7 @@ fn wait(api: &Api, text: &str) -> Result<Duration, ApiError> {
     let limits = &api.limits;
     let asked_ms = match text {
         "" => 0,
-        text => nanoseconds(text).map_err(|_| ApiError::bad_request("Invalid wait time"))? / 1_000_000,
+        text => duration::parse(text).map_err(|_| ApiError::bad_request("Invalid wait time"))? / 1_000_000,
     };
     let wait_ms = match u64::try_from(asked_ms) {
         Ok(0) | Err(_) => limits.wait_default_ms,

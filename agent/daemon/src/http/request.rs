@@ -38,14 +38,29 @@ impl Request {
     ///
     /// # Errors
     /// 400 when the path is not properly encoded or holds a line feed.
-    pub fn new(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes, peer: Option<SocketAddr>) -> Result<Self, ApiError> {
+    pub fn new(
+        method: Method,
+        uri: &Uri,
+        headers: HeaderMap,
+        body: Bytes,
+        peer: Option<SocketAddr>,
+    ) -> Result<Self, ApiError> {
         let path = decode(uri.path(), false).ok_or_else(|| ApiError::bad_request("400 Bad Request"))?;
         if path.contains('\n') {
             return Err(ApiError::bad_request(""));
         }
         let query = parse_query(uri.query().unwrap_or_default());
         let token = token(&headers, &query);
-        Ok(Request { method, path, query, headers, body, peer, rest: String::new(), authorizer: Authorizer::new(token) })
+        Ok(Request {
+            method,
+            path,
+            query,
+            headers,
+            body,
+            peer,
+            rest: String::new(),
+            authorizer: Authorizer::new(token),
+        })
     }
 
     /// The first value of a query parameter; empty when it has none.
@@ -161,7 +176,8 @@ mod tests {
     fn bad_encodings_and_line_feeds_are_refused() {
         for path in ["/v1/kv/%zz", "/v1/kv/%4", "/v1/kv/%ff", "/v1/kv/a%0ab"] {
             let uri = path.parse().expect("a URI");
-            let refused = Request::new(Method::GET, &uri, HeaderMap::new(), Bytes::new(), None).map(|request| request.path);
+            let refused =
+                Request::new(Method::GET, &uri, HeaderMap::new(), Bytes::new(), None).map(|request| request.path);
             assert_eq!(refused.map_err(|error| error.status().as_u16()), Err(400), "{path}");
         }
     }

@@ -98,7 +98,10 @@ pub fn body_limit(method: &Method, path: &str) -> BodyLimit {
 /// Finds the endpoint and answers the request. Also returns the name of the route for metrics.
 pub async fn dispatch(api: &Api, request: &mut Request) -> (Response, &'static str) {
     if api.limits.blocked.iter().any(|prefix| request.path.starts_with(prefix.as_str())) {
-        return (ApiError::new(StatusCode::FORBIDDEN, "Endpoint is blocked by agent configuration").response(), "blocked");
+        return (
+            ApiError::new(StatusCode::FORBIDDEN, "Endpoint is blocked by agent configuration").response(),
+            "blocked",
+        );
     }
     let Some((pattern, endpoint)) = find(&request.path) else {
         return (Response::empty(StatusCode::NOT_FOUND), "unknown");
@@ -127,7 +130,8 @@ async fn answer(api: &Api, request: &Request, handler: Handler) -> Response {
 }
 
 fn other_method(method: &Method, endpoint: &Endpoint) -> Response {
-    let allowed: Vec<&str> = std::iter::once("OPTIONS").chain(endpoint.iter().map(|route| route.method.as_str())).collect();
+    let allowed: Vec<&str> =
+        std::iter::once("OPTIONS").chain(endpoint.iter().map(|route| route.method.as_str())).collect();
     let mut response = match *method == Method::OPTIONS {
         true => Response::empty(StatusCode::OK),
         false => Response::text(StatusCode::METHOD_NOT_ALLOWED, format!("method {method} not allowed")),

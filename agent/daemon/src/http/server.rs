@@ -88,7 +88,8 @@ async fn turn_away(mut stream: Box<dyn Stream>) {
         TOO_MANY.len()
     );
     // Whoever opens too many connections may also be gone already.
-    let _ = tokio::time::timeout(Duration::from_secs(1), stream.write_all(format!("{head}{TOO_MANY}").as_bytes())).await;
+    let _ =
+        tokio::time::timeout(Duration::from_secs(1), stream.write_all(format!("{head}{TOO_MANY}").as_bytes())).await;
 }
 
 async fn answer(api: &Api, message: hyper::Request<Incoming>, peer: Option<SocketAddr>) -> hyper::Response<Content> {
@@ -103,7 +104,11 @@ async fn answer(api: &Api, message: hyper::Request<Incoming>, peer: Option<Socke
     message
 }
 
-async fn read_request(api: &Api, message: hyper::Request<Incoming>, peer: Option<SocketAddr>) -> Result<Request, ApiError> {
+async fn read_request(
+    api: &Api,
+    message: hyper::Request<Incoming>,
+    peer: Option<SocketAddr>,
+) -> Result<Request, ApiError> {
     let (head, body) = message.into_parts();
     let mut request = Request::new(head.method, &head.uri, head.headers, Bytes::new(), peer)?;
     request.body = read_body(api, &request, body).await?;
@@ -125,7 +130,9 @@ async fn read_body(api: &Api, request: &Request, body: Incoming) -> Result<Bytes
     }
     match Limited::new(body, max).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<http_body_util::LengthLimitError>() => Err(ApiError::too_large(max as u64 + 1, max, setting)),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(ApiError::too_large(max as u64 + 1, max, setting))
+        }
         Err(error) => Err(ApiError::bad_request(format!("could not read the request body: {error}"))),
     }
 }

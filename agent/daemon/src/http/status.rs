@@ -1,11 +1,11 @@
 //! `/v1/status`: who leads, who votes. Needs no leader and no token.
 
+use super::Api;
 use super::error::ApiError;
 use super::query::check_scope;
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, route};
-use super::Api;
 
 pub(super) const ROUTES: &[Route] =
     &[route!(GET "/v1/status/leader" => leader), route!(GET "/v1/status/peers" => peers)];
