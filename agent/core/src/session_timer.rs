@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::Instant;
-use crate::state::tables::SessionId;
+use crate::state::tables::{Session, SessionId};
 
 /// Time between two attempts to destroy an expired session.
 pub const RETRY: Duration = Duration::from_secs(1);
@@ -27,6 +27,13 @@ pub struct Lease {
     pub ttl_ms: u64,
 }
 
+impl Lease {
+    /// What the timer needs to know of a session.
+    pub fn of(session: &Session) -> Lease {
+        Lease { id: session.id.clone(), ttl_ms: session.ttl_ms }
+    }
+}
+
 /// What the leader tells the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -34,6 +41,8 @@ pub enum Input {
     BecameLeader(Vec<Lease>),
     /// This server no longer leads: nothing expires here.
     LostLeadership,
+    /// These are all sessions now: others are gone, known ones keep their time. For who only knows that some changed.
+    Sessions(Vec<Lease>),
     /// A session exists. Known ones keep their time.
     SessionSeen(Lease),
     /// A client renewed a session.
@@ -76,6 +85,7 @@ impl SessionTimer {
                 }
             }
             Input::LostLeadership => *self = SessionTimer::default(),
+            Input::Sessions(leases) => self.see_all(now, leases),
             Input::SessionSeen(lease) => self.see(now, lease),
             Input::Renewed(id) => {
                 if let Some(timer) = self.sessions.get(&id).copied() {
@@ -97,6 +107,17 @@ impl SessionTimer {
         if self.leading && lease.ttl_ms > 0 && !self.sessions.contains_key(&lease.id) {
             let grace = Duration::from_millis(lease.ttl_ms).saturating_mul(GRACE_TTLS);
             self.arm(lease.id, Timer { grace, at: now + grace });
+        }
+    }
+
+    fn see_all(&mut self, now: Instant, leases: Vec<Lease>) {
+        let living: BTreeSet<&SessionId> = leases.iter().map(|lease| &lease.id).collect();
+        let gone: Vec<SessionId> = self.sessions.keys().filter(|id| !living.contains(id)).cloned().collect();
+        for id in gone {
+            self.disarm(&id);
+        }
+        for lease in leases {
+            self.see(now, lease);
         }
     }
 
@@ -178,6 +199,13 @@ mod tests {
         assert_eq!(timer.step(at(21), Input::Tick), expire("a"));
         timer.step(at(21), Input::Gone("a".to_string()));
         assert_eq!(timer.deadline(), None);
+    }
+
+    #[test]
+    fn a_list_of_all_sessions_adds_the_new_and_forgets_the_gone() {
+        let mut timer = leader(&[lease("a", 10), lease("b", 20)]);
+        timer.step(at(5), Input::Sessions(vec![lease("b", 20), lease("c", 10)]));
+        assert_eq!(timer.step(at(40), Input::Tick), [expire("c"), expire("b")].concat());
     }
 
     #[test]

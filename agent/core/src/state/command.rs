@@ -122,6 +122,7 @@ pub struct KvWrite {
     /// The key.
     pub key: String,
     /// The value.
+    #[serde(with = "super::stored::shared_bytes")]
     pub value: Arc<[u8]>,
     /// The client's flags.
     pub flags: u64,

@@ -5,7 +5,6 @@
 //! reaped index becomes the floor of every answer about absent keys and
 //! prefixes, so that no query's index ever goes back.
 
-use std::collections::BTreeSet;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -19,6 +18,9 @@ use crate::watch::Topic;
 
 /// The largest value accepted by default, in bytes (Consul's `kv_max_value_size`).
 pub const VALUE_BYTES_MAX: usize = 512 * 1024;
+
+/// How many tombstones one [`super::Command::TombstoneReap`] forgets at most; the next takes the rest.
+const REAPED_MAX: usize = 100_000;
 
 impl State {
     /// One key. The index is that of its last change or deletion. Topic: `KvKey`.
@@ -259,20 +261,15 @@ impl Write<'_> {
 
     /// Forgets tombstones up to an index, and lock-delays that are over.
     pub fn reap(&mut self, up_to: Index) {
-        let dead: Vec<(String, Index)> =
-            self.state.tombstones.iter().filter(|(_, at)| **at <= up_to).map(|(key, at)| (key.clone(), *at)).collect();
+        let old = self.state.tombstones.iter().filter(|(_, at)| **at <= up_to);
+        let dead: Vec<(String, Index)> = old.take(REAPED_MAX).map(|(key, at)| (key.clone(), *at)).collect();
         for (key, at) in dead {
             self.state.tombstones.remove(&key);
             self.state.indexes.tombstones_reaped = self.state.indexes.tombstones_reaped.max(at);
         }
         let now_ms = self.now_ms;
-        let over: BTreeSet<String> = self
-            .state
-            .lock_delays
-            .iter()
-            .filter(|(_, until_ms)| **until_ms <= now_ms)
-            .map(|(key, _)| key.clone())
-            .collect();
+        let over = self.state.lock_delays.iter().filter(|(_, until_ms)| **until_ms <= now_ms);
+        let over: Vec<String> = over.take(REAPED_MAX).map(|(key, _)| key.clone()).collect();
         for key in over {
             self.state.lock_delays.remove(&key);
         }

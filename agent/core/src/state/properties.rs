@@ -5,14 +5,14 @@
 //! - no query's index is zero or goes back;
 //! - when what a query answers changes, its index moves and a touched topic
 //!   wakes those who wait for it: no change is missed;
-//! - a snapshot reads back as the state it was taken of.
+//! - a snapshot reads back as the state it was taken of, and damage never panics.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::catalog::{CheckState, SERF_HEALTH};
-use super::command::{CatalogVerb, Command, KvOp, KvWrite, Register, Reply, TxnOp};
+use super::command::{CatalogVerb, Command, KvOp, KvWrite, Proposal, Register, Reply, TxnOp};
 use super::tables::{Check, Index, Node, Service, Session, SessionBehavior, State, Status};
 use super::trial::Trial;
 use super::{Answer, snapshot, trial};
@@ -211,6 +211,23 @@ proptest! {
             before = after;
         }
         prop_assert_eq!(snapshot::decode(&snapshot::encode(&trial.state)), Ok(trial.state));
+    }
+
+    #[test]
+    fn damaged_bytes_are_refused_or_read_but_never_panic(
+        command in command(),
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+    ) {
+        let mut trial = Trial::new();
+        trial.apply(command.clone());
+        let proposal = Proposal { id: 1, now_ms: 2, command };
+        for mut bytes in [proposal.encode(), snapshot::encode(&trial.state)] {
+            for (at, byte) in &damage {
+                let at = at.index(bytes.len());
+                bytes[at] = *byte;
+            }
+            let _ = (Proposal::decode(&bytes), snapshot::decode(&bytes));
+        }
     }
 
     #[test]

@@ -91,6 +91,37 @@ pub(super) fn from_postcard<T: DeserializeOwned>(what: &'static str, bytes: &[u8
     }
 }
 
+/// Values in one piece instead of byte by byte. The stored bytes are the same.
+pub(super) mod shared_bytes {
+    use std::fmt;
+    use std::sync::Arc;
+
+    use serde::de::{Error, Visitor};
+    use serde::{Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &Arc<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(bytes)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[u8]>, D::Error> {
+        deserializer.deserialize_bytes(SharedBytes)
+    }
+
+    struct SharedBytes;
+
+    impl Visitor<'_> for SharedBytes {
+        type Value = Arc<[u8]>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Self::Value, E> {
+            Ok(bytes.into())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -210,6 +210,7 @@ pub struct KvEntry {
     /// The whole key, exactly as written.
     pub key: String,
     /// The value, at most [`crate::state::kv::VALUE_BYTES_MAX`] unless configured otherwise.
+    #[serde(with = "super::stored::shared_bytes")]
     pub value: Arc<[u8]>,
     /// Opaque to us, meaningful to clients (the lock helpers use it).
     pub flags: u64,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::fold_name;
 use crate::state::Answer;
-use crate::state::tables::{Check, Index, Node, Service, ServiceName, State, Status};
+use crate::state::tables::{Check, Index, Node, NodeName, Service, ServiceName, State, Status};
 
 /// An instance with its node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,17 +77,30 @@ impl State {
 
     /// The same with the checks that decide their health. Topic: `Service`.
     pub fn health_instances(&self, service: &str, tags: &[String]) -> Answer<Vec<HealthInstance>> {
-        let Answer { index, value } = self.service_instances(service, tags);
-        let value = value.into_iter().map(|Instance { node, service }| self.with_checks(node, service)).collect();
-        Answer { index, value }
+        let name = fold_name(service);
+        let mut value = Vec::new();
+        for (node_name, service) in self.instances_of(&name).filter(|(_, service)| tagged(service, tags)) {
+            if let Some(node) = self.nodes.get(node_name) {
+                let checks = self.deciding_checks(node_name, service);
+                value.push(HealthInstance { node: node.clone(), service: service.clone(), checks });
+            }
+        }
+        Answer { index: self.service_index(&name), value }
     }
 
-    fn with_checks(&self, node: Arc<Node>, service: Arc<Service>) -> HealthInstance {
-        let name = fold_name(&node.name);
-        let of_node = self.checks_of(&name).filter(|check| check.service_id.is_empty());
-        let of_service = self.checks_of(&name).filter(|check| check.service_id == service.id);
-        let checks = of_node.chain(of_service).cloned().collect();
-        HealthInstance { node, service, checks }
+    /// The checks of a node, then those of an instance on it.
+    fn deciding_checks(&self, node: &NodeName, service: &Service) -> Vec<Arc<Check>> {
+        let mut checks = Vec::new();
+        let mut own = Vec::new();
+        for check in self.checks_of(node) {
+            if check.service_id.is_empty() {
+                checks.push(check.clone());
+            } else if check.service_id == service.id {
+                own.push(check.clone());
+            }
+        }
+        checks.append(&mut own);
+        checks
     }
 
     /// A node with its instances, by id. Topic: `Node`.
