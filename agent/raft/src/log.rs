@@ -108,13 +108,14 @@ impl LogStore {
                 to.min(log.ring_start)
             };
             let older = self.disk.read(from, older_end, room).await?;
+            from = older_end;
             for bytes in &older {
                 room = room.saturating_sub(bytes.len());
-                entries.push(decode_entry(bytes)?);
+                let entry = decode_entry(bytes)?;
+                from = entry.log_id.index + 1;
+                entries.push(entry);
             }
-            from += older.len() as u64;
-            // A purge or truncation since the bounds were read, or a message that is full.
-            if older.is_empty() || (from < older_end && room < bytes_max) {
+            if from < older_end && bytes_max < usize::MAX {
                 return Ok(entries);
             }
         }
@@ -152,14 +153,18 @@ impl Log {
         }
     }
 
-    fn truncate(&mut self, last: Option<LogId>) -> u64 {
+    /// Ends the log at `last`; returns the first index that goes, if any does.
+    fn truncate(&mut self, last: Option<LogId>) -> Option<u64> {
         let from = next_index(last);
+        if from >= next_index(self.last) {
+            return None;
+        }
         while self.ring.back().is_some_and(|(entry, _)| entry.log_id.index >= from) {
             self.ring_bytes -= self.ring.pop_back().map_or(0, |(_, size)| size);
         }
         self.ring_start = self.ring_start.min(from);
         self.last = last.or(self.purged);
-        from
+        Some(from)
     }
 
     fn purge(&mut self, up_to: LogId) {
@@ -269,7 +274,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn truncate_after(&mut self, last_log_id: Option<LogId>) -> Result<(), io::Error> {
         let from = self.log().truncate(last_log_id);
-        self.disk.submit(Op::Truncate { from }, Done::nobody()).await;
+        if let Some(from) = from {
+            self.disk.submit(Op::Truncate { from }, Done::nobody()).await;
+        }
         Ok(())
     }
 

@@ -129,7 +129,7 @@ async fn an_idle_server_writes_nothing() {
     tokio::time::advance(Duration::from_secs(3600)).await;
     consensus.barrier(ReadMode::Quorum).await.unwrap();
 
-    assert_eq!(std::fs::read(&file).unwrap(), before);
+    assert!(std::fs::read(&file).unwrap() == before);
 }
 
 #[tokio::test]
