@@ -9,7 +9,6 @@
 //!                         +-> machine: agent_core::state::apply -> Store::publish -> answer
 //! ```
 
-mod codec;
 mod compaction;
 pub mod consensus;
 pub mod disk;

@@ -10,14 +10,13 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_core::state::{State, apply};
+use agent_core::state::{State, apply, snapshot as encoding};
 use agent_core::store::Store;
 use agent_core::watch::Topic;
 use futures_util::{Stream, StreamExt};
 use openraft::OptionalSend;
 use openraft::storage::{ApplyResponder, EntryResponder, RaftStateMachine};
 
-use crate::codec;
 use crate::snapshot::{SnapshotBuilder, SnapshotStore, off_runtime};
 use crate::types::{Answer, Entry, LogId, Payload, Proposed, Snapshot, SnapshotMeta, StoredMembership, TypeConfig};
 
@@ -91,8 +90,14 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Vec<u8>) -> Result<(), io::Error> {
-        self.snapshots.keep(meta, &snapshot).await?;
-        let state = off_runtime(move || codec::decode(&snapshot)).await??;
+        let data = Arc::new(snapshot);
+        let decoded = off_runtime({
+            let data = data.clone();
+            move || encoding::decode(&data)
+        });
+        let state = decoded.await?.map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))?;
+        // Only what can be read back is kept.
+        self.snapshots.keep(meta, &data).await?;
         self.state = state;
         *self.lock() = meta.clone();
         self.store.replace(self.state.clone());

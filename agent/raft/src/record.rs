@@ -11,7 +11,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use agent_core::state::Proposal;
-use agent_core::state::command::COMMAND_VERSION;
 use openraft::impls::leader_id_std::LeaderId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -92,15 +91,10 @@ fn encode<T: Serialize>(record: &T) -> Vec<u8> {
 /// Splits a record off `bytes`; returns it with what follows.
 fn decode<'a, T: DeserializeOwned>(what: &str, bytes: &'a [u8]) -> io::Result<(T, &'a [u8])> {
     match bytes {
-        [RECORD_VERSION, rest @ ..] => read_postcard(what, rest),
+        [RECORD_VERSION, rest @ ..] => postcard::take_from_bytes(rest).map_err(|why| damaged(what, why)),
         [version, ..] => Err(damaged(what, format!("version {version} is not known"))),
         [] => Err(damaged(what, "it is empty")),
     }
-}
-
-fn read_postcard<'a, T: DeserializeOwned>(what: &str, bytes: &'a [u8]) -> io::Result<(T, &'a [u8])> {
-    // Borrowed bytes cannot be kept, so records own what they hold.
-    postcard::take_from_bytes(bytes).map_err(|why| damaged(what, why))
 }
 
 fn damaged(what: &str, why: impl std::fmt::Display) -> io::Error {
@@ -177,8 +171,7 @@ pub(crate) fn encode_entry(entry: &Entry) -> Bytes {
     };
     let mut bytes = encode(&EntryHead { id: entry.log_id.into(), payload });
     if let Payload::Normal(Proposed(proposal)) = &entry.payload {
-        bytes.push(COMMAND_VERSION);
-        bytes = postcard::to_extend(&**proposal, bytes).expect("proposals have no types that postcard refuses");
+        bytes.extend_from_slice(&proposal.encode());
     }
     bytes.into()
 }
@@ -187,18 +180,13 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> io::Result<Entry> {
     let (EntryHead { id, payload }, rest) = decode("log entry", bytes)?;
     let payload = match payload {
         PayloadRecord::Blank => Payload::Blank,
-        PayloadRecord::Proposal => Payload::Normal(Proposed(Arc::new(decode_proposal(rest)?))),
+        PayloadRecord::Proposal => {
+            let proposal = Proposal::decode(rest).map_err(|why| damaged("log entry", why))?;
+            Payload::Normal(Proposed(Arc::new(proposal)))
+        }
         PayloadRecord::Membership(membership) => Payload::Membership(membership.try_into()?),
     };
     Ok(Entry { log_id: id.into(), payload })
-}
-
-fn decode_proposal(bytes: &[u8]) -> io::Result<Proposal> {
-    match bytes {
-        [COMMAND_VERSION, rest @ ..] => read_postcard("command", rest).map(|(proposal, _)| proposal),
-        [version, ..] => Err(damaged("command", format!("version {version} is not known"))),
-        [] => Err(damaged("command", "it is missing")),
-    }
 }
 
 pub(crate) fn encode_snapshot_head(head: &SnapshotHead) -> Bytes {

@@ -8,12 +8,11 @@
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use agent_core::state::State;
+use agent_core::state::{State, snapshot as encoding};
 use openraft::RaftSnapshotBuilder;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::oneshot;
 
-use crate::codec;
 use crate::compaction::Meter;
 use crate::disk::{Bytes, Disk, Done, Op, closed};
 use crate::record::{SnapshotHead, decode_snapshot_head, encode_snapshot_head};
@@ -99,7 +98,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let state = std::mem::take(&mut self.state);
-        let data = off_runtime(move || codec::encode(&state)).await?;
+        let data = off_runtime(move || encoding::encode(&state)).await?;
         self.store.keep(&self.meta, &data).await?;
         self.store.meter.finished(self.begun, data.len() as u64);
         Ok(Snapshot { meta: self.meta.clone(), snapshot: data })
