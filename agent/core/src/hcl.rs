@@ -1,1 +1,0 @@
-//! HCL 1 and JSON documents as one tree.
