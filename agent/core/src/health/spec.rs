@@ -101,7 +101,7 @@ impl CheckKind {
             CheckKind::Script { .. } => "script",
             CheckKind::Ttl { .. } => "ttl",
             CheckKind::Alias { .. } => "alias",
-            CheckKind::Fixed => "",
+            CheckKind::Fixed => "maintenance",
         }
     }
 }
@@ -137,6 +137,28 @@ pub struct CheckSpec {
     pub output_bytes_max: usize,
     /// ACL token to sync with, empty for the agent's.
     pub token: String,
+}
+
+impl CheckSpec {
+    /// A check of the node with nothing but an id and a kind.
+    pub fn new(id: &str, kind: CheckKind) -> Self {
+        CheckSpec {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            notes: String::new(),
+            service_id: String::new(),
+            initial_status: None,
+            kind,
+            interval_ms: 0,
+            timeout_ms: 0,
+            success_before_passing: 0,
+            failures_before_warning: 0,
+            failures_before_critical: 0,
+            deregister_critical_service_after_ms: 0,
+            output_bytes_max: 0,
+            token: String::new(),
+        }
+    }
 }
 
 /// One service as defined, with its checks.
