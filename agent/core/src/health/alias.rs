@@ -48,7 +48,14 @@ mod tests {
     use super::*;
 
     fn check(id: &str, service_id: &str, status: Status) -> Check {
-        Check { id: id.into(), name: id.into(), service_id: service_id.into(), status, output: "o".into(), ..Check::default() }
+        Check {
+            id: id.into(),
+            name: id.into(),
+            service_id: service_id.into(),
+            status,
+            output: "o".into(),
+            ..Check::default()
+        }
     }
 
     #[test]

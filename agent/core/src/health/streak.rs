@@ -64,7 +64,12 @@ mod tests {
             ("a failure starts over", spec(2, 0, 0), &[Passing, Critical, Passing], &[None, Some(Critical), None]),
             ("warning counts as success", spec(2, 0, 0), &[Passing, Warning], &[None, Some(Warning)]),
             ("three to fail", spec(0, 0, 3), &[Critical, Critical, Critical], &[None, None, Some(Critical)]),
-            ("warns on the way", spec(0, 2, 3), &[Critical, Critical, Critical], &[None, Some(Warning), Some(Critical)]),
+            (
+                "warns on the way",
+                spec(0, 2, 3),
+                &[Critical, Critical, Critical],
+                &[None, Some(Warning), Some(Critical)],
+            ),
         ];
         for (name, spec, results, expected) in cases {
             let mut streak = Streak::default();

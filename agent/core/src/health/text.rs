@@ -61,14 +61,8 @@ mod tests {
 
     #[test]
     fn durations_read_as_go_prints_them() {
-        let cases = [
-            (0, "0s"),
-            (250, "250ms"),
-            (1_000, "1s"),
-            (1_500, "1.5s"),
-            (60_000, "1m0s"),
-            (3_723_000, "1h2m3s"),
-        ];
+        let cases =
+            [(0, "0s"), (250, "250ms"), (1_000, "1s"), (1_500, "1.5s"), (60_000, "1m0s"), (3_723_000, "1h2m3s")];
         for (ms, text) in cases {
             assert_eq!(go_duration(Duration::from_millis(ms)), text);
         }

@@ -12,7 +12,7 @@ use super::anti_entropy::Remote;
 use super::view::Source;
 use crate::health::spec::{CheckSpec, Outcome, ServiceSpec};
 use crate::state::Command;
-use crate::state::tables::{Check, CheckId, NodeName, ServiceId, Status};
+use crate::state::tables::{CheckId, NodeName, ServiceId, Status};
 
 /// Names one run of a check, so that a late result of an earlier run is not taken for the current one.
 pub type RunId = u64;
@@ -53,13 +53,15 @@ pub struct TtlState {
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The agent starts: definitions from files, and what was persisted. The files win over persisted records of the same id.
+    /// *Replies* with the first refusal; what was not refused is registered.
     Load {
         /// From configuration files.
         config: Definitions,
         /// From the data directory.
         persisted: Persisted,
     },
-    /// The configuration was read again. Services and checks of the API stay, those of files are replaced; statuses are kept. *Replies.*
+    /// The configuration was read again. Services and checks of the API stay, those of files are replaced; statuses are kept.
+    /// *Replies* with the first refusal; what was not refused is registered.
     Reload(Definitions),
     /// Registers a service with its checks, or replaces it. Checks that exist keep their status. *Replies.*
     AddService {
@@ -70,7 +72,7 @@ pub enum Input {
         /// Whether checks of the service that are not in `spec` go away.
         replace_existing_checks: bool,
     },
-    /// Removes a service and its checks. *Replies.*
+    /// Removes a service and its checks; one that is not there is no error, as in Consul. *Replies.*
     RemoveService {
         /// The service.
         id: ServiceId,
@@ -82,7 +84,7 @@ pub enum Input {
         /// Who defines it.
         source: Source,
     },
-    /// Removes a check. *Replies.*
+    /// Removes a check; one that is not there is no error, as in Consul. *Replies.*
     RemoveCheck {
         /// The check.
         id: CheckId,
@@ -121,19 +123,19 @@ pub enum Input {
         /// What it found.
         outcome: Outcome,
     },
-    /// The catalog's checks of a node that alias checks mirror; `None` when the catalog has no such node.
+    /// The catalog's records of a node that alias checks mirror.
     AliasNode {
         /// The node, as the alias check names it.
         node: NodeName,
-        /// Its checks and those of its services.
-        checks: Option<Vec<Arc<Check>>>,
+        /// Its records.
+        remote: Box<Remote>,
     },
     /// The number of members of the cluster: spaces full syncs out.
     ClusterSize(usize),
     /// A leader became known or servers changed: compare with the catalog soon.
     ServersChanged,
-    /// The catalog's records of this node, as [`Output::ReadRemote`] asked for.
-    RemoteView(Box<Remote>),
+    /// The catalog's records of this node, as [`Output::ReadRemote`] asked for, or why they could not be read.
+    RemoteView(Result<Box<Remote>, String>),
     /// A batch of [`Output::Sync`] ended: one result for each of its commands, in order.
     SyncDone {
         /// The batch.
@@ -226,16 +228,12 @@ pub struct LogLine {
 pub enum Refusal {
     /// No check of this id, or not a TTL check.
     NoTtl(CheckId),
-    /// No check of this id.
-    UnknownCheck(CheckId),
-    /// No service of this id.
+    /// Maintenance of a service that is not registered here.
     UnknownService(ServiceId),
     /// A check names a service that is not registered here.
     MissingService(ServiceId),
-    /// A script check, and scripts are not enabled for its source.
-    ScriptsDisabled,
-    /// A definition that cannot be used, in Consul's words.
-    Invalid(String),
+    /// A script check, and scripts are not enabled for who defined it.
+    ScriptsDisabled(Source),
     /// As many services or checks as one agent may have.
     TooMany,
 }
@@ -244,13 +242,14 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::NoTtl(id) => write!(f, "CheckID {id:?} does not have associated TTL"),
-            Refusal::UnknownCheck(id) => write!(f, "Unknown check {id:?}"),
-            Refusal::UnknownService(id) => write!(f, "Unknown service {id:?}"),
+            Refusal::UnknownService(id) => write!(f, "No service registered with ID {id:?}"),
             Refusal::MissingService(id) => write!(f, "ServiceID {id:?} does not exist"),
-            Refusal::ScriptsDisabled => f.write_str(
+            Refusal::ScriptsDisabled(Source::Api) => f.write_str(
+                "Scripts are disabled on this agent from remote calls; to enable, configure 'enable_script_checks' to true",
+            ),
+            Refusal::ScriptsDisabled(Source::Config) => f.write_str(
                 "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true",
             ),
-            Refusal::Invalid(text) => f.write_str(text),
             Refusal::TooMany => f.write_str("too many services or checks on this agent"),
         }
     }

@@ -28,8 +28,6 @@ pub struct LocalService {
     pub token: String,
     /// Who defined it.
     pub source: Source,
-    /// Whether the catalog has this record.
-    pub in_sync: bool,
 }
 
 /// A check of this agent with its latest result.
@@ -41,8 +39,6 @@ pub struct LocalCheck {
     pub check: Check,
     /// Who defined it.
     pub source: Source,
-    /// Whether the catalog has this record.
-    pub in_sync: bool,
 }
 
 /// Everything this agent registered at one moment. `clone` copies nothing.

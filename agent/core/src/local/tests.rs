@@ -1,0 +1,1 @@
+//! Stories of local state, with stepped time.
