@@ -2,41 +2,44 @@
 //!
 //! Owns the [`Local`] machine. Holds no rules: an event comes in, the machine
 //! steps, its outputs are performed. Others talk to it through [`LocalHandle`].
+//! Slow work (probes, files, the catalog) runs beside the loop and reports back.
+
+mod catalog;
+mod keeper;
+mod mirrors;
+mod runs;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
 
-use agent_core::local::{Definitions, Input, LocalView, Refusal, Settings};
-use agent_core::state::{Command, Reply};
-use agent_core::store::Store;
-use agent_raft::consensus::{Consensus, WriteError};
+use agent_core::local::{Definitions, Input, Local, LocalView, Output, Refusal, Settings};
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+pub use catalog::{Catalog, RaftCatalog};
 
 use crate::checks::Prober;
-use crate::env::{BoxFuture, Env};
+use crate::env::Env;
 use crate::persist::Persist;
+use keeper::{Keeper, Kept};
+use mirrors::Mirrors;
+use runs::Runs;
 
-/// Where the catalog is written: Raft on a server, a forwarder on a client.
-pub trait Catalog: Send + Sync {
-    /// Writes `command` and waits until it is applied.
-    fn write(&self, command: Command) -> BoxFuture<'_, Result<Reply, WriteError>>;
-}
+/// How many requests may wait for the loop before their senders do.
+const REQUESTS_MAX: usize = 256;
 
-impl Catalog for Consensus {
-    fn write(&self, command: Command) -> BoxFuture<'_, Result<Reply, WriteError>> {
-        Box::pin(async move { Ok(Consensus::write(self, command).await?.reply) })
-    }
-}
+/// How many results of work beside the loop may wait before that work does.
+const REPORTS_MAX: usize = 256;
 
 /// What the loop works with.
 pub struct Deps {
     /// The outside world.
     pub env: Env,
-    /// The replicated state, to compare with.
-    pub store: Arc<Store>,
-    /// Where the catalog is written.
+    /// Where the catalog is read and written.
     pub catalog: Arc<dyn Catalog>,
     /// What runs checks.
     pub prober: Arc<dyn Prober>,
@@ -71,12 +74,12 @@ impl fmt::Display for LocalError {
 
 impl std::error::Error for LocalError {}
 
-type Request = (Input, oneshot::Sender<Result<(), LocalError>>);
+type Answer = oneshot::Sender<Result<(), LocalError>>;
 
 /// The door to local state. Cheap to clone. The loop ends when the last handle is gone.
 #[derive(Clone)]
 pub struct LocalHandle {
-    requests: mpsc::Sender<Request>,
+    requests: mpsc::Sender<(Input, Answer)>,
     view: Arc<ArcSwap<LocalView>>,
     version: watch::Receiver<u64>,
 }
@@ -87,9 +90,9 @@ impl LocalHandle {
     /// # Errors
     /// [`LocalError`]. Inputs that do not reply answer `Ok` when they were stepped.
     pub async fn send(&self, input: Input) -> Result<(), LocalError> {
-        let (reply, answer) = oneshot::channel();
-        self.requests.send((input, reply)).await.map_err(|_| LocalError::Stopped)?;
-        answer.await.unwrap_or(Err(LocalError::Stopped))
+        let (answer, answered) = oneshot::channel();
+        self.requests.send((input, answer)).await.map_err(|_| LocalError::Stopped)?;
+        answered.await.unwrap_or(Err(LocalError::Stopped))
     }
 
     /// The latest snapshot. Never waits.
@@ -107,8 +110,127 @@ impl LocalHandle {
     }
 }
 
-/// Loads what was persisted and starts the loop.
+/// Starts the loop. It loads what was persisted before it takes the first input.
 pub fn start(deps: Deps) -> (LocalHandle, JoinHandle<()>) {
-    let _ = deps;
-    unimplemented!()
+    let (requests, incoming) = mpsc::channel(REQUESTS_MAX);
+    let view = Arc::new(ArcSwap::from_pointee(LocalView::default()));
+    let (published, version) = watch::channel(0);
+    let handle = LocalHandle { requests, view: view.clone(), version };
+    let task = tokio::spawn(Loop::run(deps, incoming, view, published));
+    (handle, task)
+}
+
+enum Event {
+    Request(Input, Answer),
+    Report(Input),
+    Tick,
+    Closed,
+}
+
+struct Loop {
+    env: Env,
+    local: Local,
+    catalog: Arc<dyn Catalog>,
+    runs: Runs,
+    mirrors: Mirrors,
+    keeper: Keeper,
+    /// Where work beside the loop reports to.
+    reports: mpsc::Sender<Input>,
+    view: Arc<ArcSwap<LocalView>>,
+    published: watch::Sender<u64>,
+}
+
+impl Loop {
+    async fn run(
+        deps: Deps,
+        mut incoming: mpsc::Receiver<(Input, Answer)>,
+        view: Arc<ArcSwap<LocalView>>,
+        published: watch::Sender<u64>,
+    ) {
+        let Deps { env, catalog, prober, persist, settings, config } = deps;
+        let (reports, mut reported) = mpsc::channel(REPORTS_MAX);
+        let (keeper, persisted) = Keeper::start(persist, env.clone()).await;
+        let runs = Runs::new(prober, reports.clone());
+        let mirrors = Mirrors::new(catalog.clone(), reports.clone());
+        let leaders = tokio::spawn(catalog::report_leaders(catalog.clone(), reports.clone()));
+        let local = Local::new(settings);
+        let mut this = Loop { env, local, catalog, runs, mirrors, keeper, reports, view, published };
+        this.step(Input::Load { config, persisted }, None).await;
+        loop {
+            match this.next(&mut incoming, &mut reported).await {
+                Event::Request(input, answer) => this.step(input, Some(answer)).await,
+                Event::Report(input) => this.step(input, None).await,
+                Event::Tick => this.step(Input::Tick, None).await,
+                Event::Closed => break,
+            }
+        }
+        leaders.abort();
+        this.keeper.stop().await;
+    }
+
+    /// Work that ended comes first, then what is due, then what is new.
+    async fn next(
+        &self,
+        incoming: &mut mpsc::Receiver<(Input, Answer)>,
+        reported: &mut mpsc::Receiver<Input>,
+    ) -> Event {
+        let due = async {
+            match self.local.deadline() {
+                Some((at, _)) => tokio::time::sleep_until(self.env.deadline(at)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(input) = reported.recv() => Event::Report(input),
+            () = due => Event::Tick,
+            request = incoming.recv() => match request {
+                Some((input, answer)) => Event::Request(input, answer),
+                None => Event::Closed,
+            },
+        }
+    }
+
+    async fn step(&mut self, input: Input, answer: Option<Answer>) {
+        let outputs = self.local.step(self.env.now(), input);
+        let mut kept = Vec::new();
+        let mut result = Ok(());
+        self.publish();
+        for output in outputs {
+            match output {
+                Output::Run { spec, run } => self.runs.start(spec, run),
+                Output::Cancel { id: _, run } => self.runs.cancel(run),
+                Output::ReadRemote => self.read_remote(),
+                Output::Sync { id, commands } => {
+                    tokio::spawn(catalog::write_all(self.catalog.clone(), id, commands, self.reports.clone()));
+                }
+                Output::Persist(record) => kept.push(Kept::Store(record)),
+                Output::ForgetService(id) => kept.push(Kept::ForgetService(id)),
+                Output::ForgetCheck(id) => kept.push(Kept::ForgetCheck(id)),
+                Output::WatchNodes(nodes) => self.mirrors.watch(nodes),
+                Output::Reply(replied) => result = replied.map_err(LocalError::Refused),
+                Output::Log(line) if line.warn => warn!("{}", line.message),
+                Output::Log(line) => info!("{}", line.message),
+            }
+        }
+        self.keeper.keep(kept, answer, result).await;
+    }
+
+    fn publish(&self) {
+        let view = self.local.view();
+        if *self.published.borrow() != view.version {
+            self.view.store(Arc::new(view.clone()));
+            self.published.send_replace(view.version);
+        }
+    }
+
+    fn read_remote(&self) {
+        let (catalog, reports) = (self.catalog.clone(), self.reports.clone());
+        let node = self.local.node_name().to_owned();
+        tokio::spawn(async move {
+            let remote = catalog.read(&node).await.map(Box::new).map_err(|error| error.to_string());
+            // The loop that asked may have ended.
+            let _ = reports.send(Input::RemoteView(remote)).await;
+        });
+    }
 }

@@ -19,7 +19,7 @@ pub struct TlsOptions {
 }
 
 /// What a check does when it runs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum CheckKind {
     /// Requests a URL: 2xx passes, 429 warns, anything else is critical.
     Http {
@@ -86,6 +86,7 @@ pub enum CheckKind {
         service: String,
     },
     /// Never runs: it has the status it was given (maintenance).
+    #[default]
     Fixed,
 }
 
@@ -107,7 +108,10 @@ impl CheckKind {
 }
 
 /// One check as defined. Defaults (ids, floors, timeouts) are already filled in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+///
+/// Persisted as JSON: a field that a file does not have yet gets its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CheckSpec {
     /// Unique on this agent.
     pub id: CheckId,
@@ -142,22 +146,7 @@ pub struct CheckSpec {
 impl CheckSpec {
     /// A check of the node with nothing but an id and a kind.
     pub fn new(id: &str, kind: CheckKind) -> Self {
-        CheckSpec {
-            id: id.to_owned(),
-            name: id.to_owned(),
-            notes: String::new(),
-            service_id: String::new(),
-            initial_status: None,
-            kind,
-            interval_ms: 0,
-            timeout_ms: 0,
-            success_before_passing: 0,
-            failures_before_warning: 0,
-            failures_before_critical: 0,
-            deregister_critical_service_after_ms: 0,
-            output_bytes_max: 0,
-            token: String::new(),
-        }
+        CheckSpec { id: id.to_owned(), name: id.to_owned(), kind, ..CheckSpec::default() }
     }
 }
 

@@ -120,6 +120,11 @@ impl Local {
         &self.view
     }
 
+    /// This node's name.
+    pub fn node_name(&self) -> &str {
+        &self.settings.node.name
+    }
+
     /// Takes one input and says what should be done.
     pub fn step(&mut self, now: Instant, input: Input) -> Vec<Output> {
         match input {

@@ -2,9 +2,26 @@
 //!
 //! [`Prober`] is the door: [`SystemProber`] is the operating system, the
 //! simulator brings its own. A probe never fails: whatever goes wrong is the
-//! outcome. It knows nothing of schedules, thresholds or the catalog.
+//! outcome, in the words Consul (and Go below it) would use. It knows nothing
+//! of schedules, thresholds or the catalog.
 
-use agent_core::health::spec::{CheckSpec, Outcome};
+mod dial;
+mod grpc;
+mod h2ping;
+mod http;
+mod script;
+mod tail;
+mod tcp;
+mod tls;
+mod udp;
+
+use std::time::Duration;
+
+use agent_core::health::spec::{CheckKind, CheckSpec, Outcome};
+use agent_core::health::text::OUTPUT_BYTES_MAX;
+use agent_core::state::tables::Status;
+
+pub use tls::TlsConnector;
 
 use crate::env::BoxFuture;
 
@@ -12,4 +29,71 @@ use crate::env::BoxFuture;
 pub trait Prober: Send + Sync {
     /// Runs `spec` once, within its timeout. Dropping the future ends the run and what it started.
     fn probe<'a>(&'a self, spec: &'a CheckSpec) -> BoxFuture<'a, Outcome>;
+}
+
+/// The operating system: real sockets and processes.
+#[derive(Debug, Default)]
+pub struct SystemProber {
+    tls: TlsConnector,
+}
+
+impl SystemProber {
+    /// A prober that trusts what `tls` trusts.
+    pub fn new(tls: TlsConnector) -> Self {
+        SystemProber { tls }
+    }
+}
+
+impl Prober for SystemProber {
+    fn probe<'a>(&'a self, spec: &'a CheckSpec) -> BoxFuture<'a, Outcome> {
+        let timeout = timeout_of(spec);
+        let output_bytes_max = if spec.output_bytes_max == 0 { OUTPUT_BYTES_MAX } else { spec.output_bytes_max };
+        Box::pin(async move {
+            match &spec.kind {
+                CheckKind::Http { url, method, header, body, disable_redirects, tls } => {
+                    let request = http::Request {
+                        url,
+                        method,
+                        header,
+                        body,
+                        follow_redirects: !disable_redirects,
+                        tls_options: tls,
+                        output_bytes_max,
+                    };
+                    http::probe(&request, &self.tls, timeout).await
+                }
+                CheckKind::Tcp { address, use_tls, tls } => {
+                    tcp::probe(address, use_tls.then_some((&self.tls, tls)), timeout).await
+                }
+                CheckKind::Udp { address } => udp::probe(address, timeout).await,
+                CheckKind::Grpc { target, use_tls, tls } => {
+                    grpc::probe(target, use_tls.then_some((&self.tls, tls)), timeout).await
+                }
+                CheckKind::H2ping { address, use_tls, tls } => {
+                    h2ping::probe(address, use_tls.then_some((&self.tls, tls)), timeout).await
+                }
+                CheckKind::Script { args } => script::probe(args, timeout, output_bytes_max).await,
+                CheckKind::Ttl { .. } | CheckKind::Alias { .. } | CheckKind::Fixed => {
+                    critical(format!("a {} check does not run", spec.kind.as_str()))
+                }
+            }
+        })
+    }
+}
+
+/// How long one run may take: what the check says, or 30 seconds for scripts and 10 for all others.
+fn timeout_of(spec: &CheckSpec) -> Duration {
+    match (spec.timeout_ms, &spec.kind) {
+        (0, CheckKind::Script { .. }) => Duration::from_secs(30),
+        (0, _) => Duration::from_secs(10),
+        (ms, _) => Duration::from_millis(ms),
+    }
+}
+
+fn passing(output: String) -> Outcome {
+    Outcome { status: Status::Passing, output }
+}
+
+fn critical(output: String) -> Outcome {
+    Outcome { status: Status::Critical, output }
 }

@@ -1,0 +1,1 @@
+//! The loop with everything around it faked: catalog and prober.
