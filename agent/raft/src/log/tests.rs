@@ -38,12 +38,12 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, ()> for InRedb {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_memory_disk_passes_openrafts_suite() {
     Suite::test_all(InMemory).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_redb_disk_passes_openrafts_suite() {
     Suite::test_all(InRedb).await.unwrap();
 }
