@@ -1,4 +1,4 @@
-//! The outside world as traits: clock, randomness, network.
+//! The outside world as traits: clock, randomness, network, disk.
 //!
 //! [`Env::real`] is the operating system. The simulator builds another `Env`,
 //! so a whole agent runs on virtual time with a seeded network. Monotonic time
@@ -7,12 +7,16 @@
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
 use agent_core::Instant;
 use agent_core::state::tables::UnixMs;
+use agent_raft::disk::Disk;
+use agent_raft::disk::file::FileDisk;
+use agent_raft::disk::memory::MemoryDisk;
+use agent_raft::disk::open::OpenError;
 use rand::Rng;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -66,6 +70,15 @@ pub trait Random: Send + Sync {
     fn u64(&self) -> u64;
 }
 
+/// Opens what the Raft log is kept on.
+pub trait Disks: Send + Sync {
+    /// The log under `data_dir`, or one that is forgotten with the process when there is none (`-dev`).
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    fn open<'a>(&'a self, data_dir: Option<&'a Path>) -> BoxFuture<'a, Result<Arc<dyn Disk>, OpenError>>;
+}
+
 /// Everything outside the process that loops use. Cheap to clone.
 #[derive(Clone)]
 pub struct Env {
@@ -75,13 +88,20 @@ pub struct Env {
     pub random: Arc<dyn Random>,
     /// Listeners.
     pub network: Arc<dyn Network>,
+    /// Where the Raft log is kept.
+    pub disks: Arc<dyn Disks>,
     started: tokio::time::Instant,
 }
 
 impl Env {
     /// An outside world made of these parts, starting now. Call inside a runtime.
     pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>, network: Arc<dyn Network>) -> Self {
-        Env { clock, random, network, started: tokio::time::Instant::now() }
+        Env { clock, random, network, disks: Arc::new(SystemDisks), started: tokio::time::Instant::now() }
+    }
+
+    /// The same world with other disks.
+    pub fn with_disks(self, disks: Arc<dyn Disks>) -> Self {
+        Env { disks, ..self }
     }
 
     /// The operating system.
@@ -121,6 +141,19 @@ struct SystemRandom;
 impl Random for SystemRandom {
     fn u64(&self) -> u64 {
         rand::rng().next_u64()
+    }
+}
+
+struct SystemDisks;
+
+impl Disks for SystemDisks {
+    fn open<'a>(&'a self, data_dir: Option<&'a Path>) -> BoxFuture<'a, Result<Arc<dyn Disk>, OpenError>> {
+        Box::pin(async move {
+            match data_dir {
+                Some(data_dir) => FileDisk::open(data_dir).await.map(|disk| disk as Arc<dyn Disk>),
+                None => Ok(Arc::new(MemoryDisk::new()) as Arc<dyn Disk>),
+            }
+        })
     }
 }
 
