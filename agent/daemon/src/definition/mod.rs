@@ -16,7 +16,7 @@ use std::fmt;
 
 pub use check::decode_check;
 pub use fields::Fields;
-pub use proxy::{Proxy, Upstream};
+pub use proxy::{MeshGateway, Proxy, Upstream};
 pub use service::{decode_meta, decode_service, tag_own_address, tagged_addresses, validate_proxy};
 
 /// The shortest time between two runs of a check, in milliseconds.

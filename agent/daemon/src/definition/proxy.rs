@@ -25,8 +25,8 @@ pub struct Proxy {
     pub config: Option<Map<String, Value>>,
     /// What it connects to.
     pub upstreams: Vec<Upstream>,
-    /// `MeshGateway.Mode`.
-    pub mesh_gateway_mode: String,
+    /// How it reaches other data centres.
+    pub mesh_gateway: MeshGateway,
     /// `Expose` as sent, empty object when not given.
     pub expose: Map<String, Value>,
 }
@@ -49,8 +49,17 @@ pub struct Upstream {
     pub local_bind_port: i64,
     /// Opaque to us.
     pub config: Option<Map<String, Value>>,
-    /// `MeshGateway.Mode`.
-    pub mesh_gateway_mode: String,
+    /// How it reaches other data centres.
+    pub mesh_gateway: MeshGateway,
+}
+
+/// How a proxy reaches other data centres.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MeshGateway {
+    /// `local`, `remote`, `none` or empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mode: String,
 }
 
 const FIELDS: &[&str] = &[
@@ -90,7 +99,7 @@ impl Proxy {
             local_service_port: fields.integer("LocalServicePort")?,
             config: config(&fields)?,
             upstreams: upstreams.iter().map(|one| Upstream::decode(one, source)).collect::<Result<_, _>>()?,
-            mesh_gateway_mode: mesh_gateway_mode(&fields, source)?,
+            mesh_gateway: mesh_gateway(&fields, source)?,
             expose: fields.map("Expose", "structs.ExposeConfig")?.map(|(k, v)| (k.clone(), v.clone())).collect(),
         })
     }
@@ -124,7 +133,7 @@ impl Upstream {
             local_bind_address: fields.string("LocalBindAddress")?,
             local_bind_port: fields.integer("LocalBindPort")?,
             config: config(&fields)?,
-            mesh_gateway_mode: mesh_gateway_mode(&fields, source)?,
+            mesh_gateway: mesh_gateway(&fields, source)?,
         })
     }
 }
@@ -137,9 +146,10 @@ fn config(fields: &Fields<'_>) -> Result<Option<Map<String, Value>>, DecodeError
     Ok(Some(entries.map(|(key, value)| (key.clone(), value.clone())).collect()))
 }
 
-fn mesh_gateway_mode(fields: &Fields<'_>, source: Source) -> Result<String, DecodeError> {
-    match fields.get("MeshGateway") {
-        None => Ok(String::new()),
-        Some(value) => Fields::open(value, &["Mode"], source, "structs.MeshGatewayConfig")?.string("Mode"),
-    }
+fn mesh_gateway(fields: &Fields<'_>, source: Source) -> Result<MeshGateway, DecodeError> {
+    let Some(value) = fields.get("MeshGateway") else {
+        return Ok(MeshGateway::default());
+    };
+    let fields = Fields::open(value, &["Mode"], source, "structs.MeshGatewayConfig")?;
+    Ok(MeshGateway { mode: fields.string("Mode")? })
 }

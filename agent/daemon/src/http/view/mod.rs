@@ -1,0 +1,40 @@
+//! Records as Consul prints them.
+//!
+//! Views borrow records and are serialised straight into the answer. Which
+//! fields are printed, in which order, and whether emptiness is `null`, `[]`,
+//! `{}` or nothing at all follows the real Consul 1.8.7, field by field: client
+//! libraries in several languages depend on it. Never decides what is listed.
+
+mod check;
+mod node;
+mod proxy;
+mod service;
+
+use std::collections::BTreeMap;
+
+use serde::{Serialize, Serializer};
+
+pub use check::{AgentCheckView, CheckView};
+pub use node::NodeView;
+pub use service::{AgentServiceView, CatalogServiceView, HealthView, ServiceView};
+
+/// A map that is `null` when empty, as a Go map nobody made.
+#[derive(Clone, Copy, Debug)]
+struct NullWhenEmpty<'a>(&'a BTreeMap<String, String>);
+
+impl Serialize for NullWhenEmpty<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.is_empty() { serializer.serialize_none() } else { self.0.serialize(serializer) }
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests;
