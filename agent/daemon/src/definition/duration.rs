@@ -27,7 +27,7 @@ pub(super) fn nanoseconds(value: &Value) -> Result<i64, DecodeError> {
 }
 
 /// Milliseconds of a positive duration, rounded up; zero for the rest.
-pub(super) fn milliseconds(nanoseconds: i64) -> u64 {
+pub fn milliseconds(nanoseconds: i64) -> u64 {
     u64::try_from(nanoseconds).unwrap_or(0).div_ceil(1_000_000)
 }
 

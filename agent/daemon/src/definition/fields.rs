@@ -15,6 +15,7 @@ use super::{DecodeError, Source};
 #[derive(Debug)]
 pub struct Fields<'a> {
     source: Source,
+    owner: &'static str,
     found: BTreeMap<String, &'a Value>,
 }
 
@@ -32,14 +33,6 @@ fn kind_of(value: &Value) -> &'static str {
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     }
-}
-
-fn mismatch(value: &Value, field: &str, go_type: &str) -> DecodeError {
-    let shown = match (value, go_type) {
-        (Value::Number(number), "int") => format!("number {number}"),
-        _ => kind_of(value).to_owned(),
-    };
-    DecodeError::Shape(format!("json: cannot unmarshal {shown} into Go struct field .{field} of type {go_type}"))
 }
 
 impl<'a> Fields<'a> {
@@ -61,7 +54,22 @@ impl<'a> Fields<'a> {
             DecodeError::Shape(format!("json: cannot unmarshal {} into Go value of type {what}", kind_of(value)))
         })?;
         let found = object.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (fold(name), value));
-        Ok(Fields { source, found: found.collect() })
+        Ok(Fields { source, owner: "", found: found.collect() })
+    }
+
+    /// Names the Go type that errors speak of, where clients see one.
+    pub fn of(self, owner: &'static str) -> Self {
+        Fields { owner, ..self }
+    }
+
+    fn mismatch(&self, value: &Value, field: &str, go_type: &str) -> DecodeError {
+        let shown = match (value, go_type) {
+            (Value::Number(number), "int") => format!("number {number}"),
+            _ => kind_of(value).to_owned(),
+        };
+        let owner = self.owner;
+        let place = format!("Go struct field {owner}.{field} of type {go_type}");
+        DecodeError::Shape(format!("json: cannot unmarshal {shown} into {place}"))
     }
 
     fn refuse_unknown(self, value: &Value, known: &[String]) -> Result<Self, DecodeError> {
@@ -88,7 +96,7 @@ impl<'a> Fields<'a> {
         match self.get(name) {
             None => Ok(String::new()),
             Some(Value::String(text)) => Ok(text.clone()),
-            Some(other) => Err(mismatch(other, name, "string")),
+            Some(other) => Err(self.mismatch(other, name, "string")),
         }
     }
 
@@ -100,7 +108,7 @@ impl<'a> Fields<'a> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(other) => Err(mismatch(other, name, "bool")),
+            Some(other) => Err(self.mismatch(other, name, "bool")),
         }
     }
 
@@ -111,10 +119,8 @@ impl<'a> Fields<'a> {
     pub fn integer(&self, name: &str) -> Result<i64, DecodeError> {
         match self.get(name) {
             None => Ok(0),
-            Some(Value::Number(number)) => {
-                number.as_i64().ok_or_else(|| mismatch(&Value::from(number.clone()), name, "int"))
-            }
-            Some(other) => Err(mismatch(other, name, "int")),
+            Some(number @ Value::Number(_)) => number.as_i64().ok_or_else(|| self.mismatch(number, name, "int")),
+            Some(other) => Err(self.mismatch(other, name, "int")),
         }
     }
 
@@ -125,7 +131,7 @@ impl<'a> Fields<'a> {
     pub fn index(&self, name: &str) -> Result<u64, DecodeError> {
         match self.get(name) {
             None => Ok(0),
-            Some(value) => value.as_u64().ok_or_else(|| mismatch(value, name, "uint64")),
+            Some(value) => value.as_u64().ok_or_else(|| self.mismatch(value, name, "uint64")),
         }
     }
 
@@ -144,8 +150,8 @@ impl<'a> Fields<'a> {
     pub fn strings(&self, name: &str) -> Result<Vec<String>, DecodeError> {
         match self.get(name) {
             None => Ok(Vec::new()),
-            Some(Value::Array(items)) => strings_of(items, name),
-            Some(other) => Err(mismatch(other, name, "[]string")),
+            Some(Value::Array(items)) => self.strings_of(items, name),
+            Some(other) => Err(self.mismatch(other, name, "[]string")),
         }
     }
 
@@ -157,7 +163,7 @@ impl<'a> Fields<'a> {
         let text = |value: &Value| match value {
             Value::Null => Ok(String::new()),
             Value::String(text) => Ok(text.clone()),
-            other => Err(mismatch(other, name, "string")),
+            other => Err(self.mismatch(other, name, "string")),
         };
         self.map(name, "map[string]string")?.map(|(key, value)| Ok((key.clone(), text(value)?))).collect()
     }
@@ -168,8 +174,8 @@ impl<'a> Fields<'a> {
     /// It is something else.
     pub fn header(&self, name: &str) -> Result<BTreeMap<String, Vec<String>>, DecodeError> {
         let lines = |value: &Value| match value {
-            Value::Array(items) => strings_of(items, name),
-            other => Err(mismatch(other, name, "[]string")),
+            Value::Array(items) => self.strings_of(items, name),
+            other => Err(self.mismatch(other, name, "[]string")),
         };
         self.map(name, "map[string][]string")?.map(|(key, value)| Ok((key.clone(), lines(value)?))).collect()
     }
@@ -185,7 +191,7 @@ impl<'a> Fields<'a> {
     ) -> Result<impl Iterator<Item = (&'a String, &'a Value)> + use<'a>, DecodeError> {
         let object = match self.get(name) {
             None => None,
-            Some(value) => Some(as_object(value, self.source).ok_or_else(|| mismatch(value, name, go_type))?),
+            Some(value) => Some(as_object(value, self.source).ok_or_else(|| self.mismatch(value, name, go_type))?),
         };
         Ok(object.into_iter().flat_map(Map::iter))
     }
@@ -199,8 +205,17 @@ impl<'a> Fields<'a> {
             (None, _) => Ok(&[]),
             (Some(Value::Array(items)), _) => Ok(items),
             (Some(single @ Value::Object(_)), Source::File) => Ok(std::slice::from_ref(single)),
-            (Some(other), _) => Err(mismatch(other, name, go_type)),
+            (Some(other), _) => Err(self.mismatch(other, name, go_type)),
         }
+    }
+
+    fn strings_of(&self, items: &[Value], name: &str) -> Result<Vec<String>, DecodeError> {
+        let text = |item: &Value| match item {
+            Value::Null => Ok(String::new()),
+            Value::String(text) => Ok(text.clone()),
+            other => Err(self.mismatch(other, name, "string")),
+        };
+        items.iter().map(text).collect()
     }
 
     /// A duration in nanoseconds, zero when absent.
@@ -210,15 +225,6 @@ impl<'a> Fields<'a> {
     pub fn duration(&self, name: &str) -> Result<i64, DecodeError> {
         self.get(name).map_or(Ok(0), nanoseconds)
     }
-}
-
-fn strings_of(items: &[Value], name: &str) -> Result<Vec<String>, DecodeError> {
-    let text = |item: &Value| match item {
-        Value::Null => Ok(String::new()),
-        Value::String(text) => Ok(text.clone()),
-        other => Err(mismatch(other, name, "string")),
-    };
-    items.iter().map(text).collect()
 }
 
 /// An object; in files also the only item of a list, which is how HCL reads a block.

@@ -15,6 +15,7 @@ mod service;
 use std::fmt;
 
 pub use check::decode_check;
+pub use duration::milliseconds;
 pub use fields::Fields;
 pub use proxy::{MeshGateway, Proxy, Upstream};
 pub use service::{decode_meta, decode_service, tag_own_address, tagged_addresses, validate_proxy};
