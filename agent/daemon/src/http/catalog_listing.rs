@@ -1,0 +1,176 @@
+//! Which records an answer lists, and in which order.
+//!
+//! What `tag`, `node-meta`, `passing`, `near` and `filter` mean, once for the
+//! catalog and health families. Reads a state and gives back shared records;
+//! printing them is for [`super::view`]. Every index covers all that could
+//! change the list.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use agent_core::filter::{Filter, HealthRow, InstanceRow, NodeRow};
+use agent_core::state::Answer;
+use agent_core::state::catalog::{CheckState, HealthInstance, Instance};
+use agent_core::state::tables::{Check, Node, Service, State, Status};
+use agent_core::watch::Topic;
+
+use crate::definition::Proxy;
+
+/// What a client wants listed.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// This data centre, for filters that name one.
+    pub datacenter: String,
+    /// `filter`, compiled for the family of the records.
+    pub filter: Filter,
+    /// The node whose records come first, empty for none.
+    pub near: String,
+    /// Pairs that the record's node must carry.
+    pub node_meta: BTreeMap<String, String>,
+    /// Tags that an instance must carry.
+    pub tags: Vec<String>,
+    /// Only instances whose checks all pass.
+    pub passing: bool,
+}
+
+impl Listing {
+    /// All nodes. Topic: `Nodes`.
+    pub fn nodes(&self, state: &State) -> Answer<Vec<Arc<Node>>> {
+        let Answer { index, mut value } = state.node_list(&self.node_meta);
+        value.retain(|node| self.filter.matches(&NodeRow { node, datacenter: &self.datacenter }));
+        self.nearest_first(&mut value, |node| &node.name);
+        Answer { index, value }
+    }
+
+    /// The instances of a service. Topic: `Service`.
+    pub fn instances(&self, state: &State, service: &str) -> Answer<Vec<Instance>> {
+        let Answer { index, value } = state.service_instances(service, &self.tags);
+        Answer { index, value: self.select_instances(value) }
+    }
+
+    /// The instances that speak the mesh protocol for a service: native ones and proxies. Topics: [`mesh_topics`].
+    pub fn mesh_instances(&self, state: &State, service: &str) -> Answer<Vec<Instance>> {
+        let found =
+            mesh_names(state, service).into_iter().flat_map(|name| state.service_instances(&name, &self.tags).value);
+        let mut value: Vec<Instance> = found.filter(|instance| speaks_for(&instance.service, service)).collect();
+        value.sort_by(|a, b| (&a.node.name, &a.service.id).cmp(&(&b.node.name, &b.service.id)));
+        Answer { index: mesh_index(state), value: self.select_instances(value) }
+    }
+
+    fn select_instances(&self, mut found: Vec<Instance>) -> Vec<Instance> {
+        found.retain(|Instance { node, service }| {
+            self.carried_by(node) && self.filter.matches(&InstanceRow { node, service, datacenter: &self.datacenter })
+        });
+        self.nearest_first(&mut found, |instance| &instance.node.name);
+        found
+    }
+
+    /// The instances of a service with their health. Topic: `Service`.
+    pub fn health(&self, state: &State, service: &str) -> Answer<Vec<HealthInstance>> {
+        let Answer { index, value } = state.health_instances(service, &self.tags);
+        Answer { index, value: self.select_health(value) }
+    }
+
+    /// The instances that speak the mesh protocol for a service, with their health. Topics: [`mesh_topics`].
+    pub fn mesh_health(&self, state: &State, service: &str) -> Answer<Vec<HealthInstance>> {
+        let found =
+            mesh_names(state, service).into_iter().flat_map(|name| state.health_instances(&name, &self.tags).value);
+        let mut value: Vec<HealthInstance> = found.filter(|instance| speaks_for(&instance.service, service)).collect();
+        value.sort_by(|a, b| (&a.node.name, &a.service.id).cmp(&(&b.node.name, &b.service.id)));
+        Answer { index: mesh_index(state).max(state.indexes.checks), value: self.select_health(value) }
+    }
+
+    fn select_health(&self, mut found: Vec<HealthInstance>) -> Vec<HealthInstance> {
+        found.retain(|HealthInstance { node, service, checks }| {
+            let passes = !self.passing || checks.iter().all(|check| check.status == Status::Passing);
+            let row = HealthRow { node, service, checks, datacenter: &self.datacenter };
+            passes && self.carried_by(node) && self.filter.matches(&row)
+        });
+        self.nearest_first(&mut found, |instance| &instance.node.name);
+        found
+    }
+
+    /// The checks on a node. Topic: `Node`.
+    pub fn node_checks(&self, state: &State, node: &str) -> Answer<Vec<Arc<Check>>> {
+        let Answer { index, value } = state.node_checks(node);
+        // Consul knows nodes by name alone here.
+        let value = value.into_iter().filter(|check| check.node.eq_ignore_ascii_case(node)).collect();
+        Answer { index, value: self.select_checks(state, value) }
+    }
+
+    /// The checks of a service's instances. Topic: `Service`.
+    pub fn service_checks(&self, state: &State, service: &str) -> Answer<Vec<Arc<Check>>> {
+        let Answer { index, value } = state.service_checks(service);
+        Answer { index, value: self.select_checks(state, value) }
+    }
+
+    /// The checks in a state; none for a word that names no state. Topics: `Checks`, and `Nodes` with `node-meta`.
+    pub fn checks_in_state(&self, state: &State, word: &str) -> Answer<Vec<Arc<Check>>> {
+        let wanted = match word {
+            "any" => Some(CheckState::Any),
+            _ => Status::parse(word).map(CheckState::Only),
+        };
+        let Answer { index, mut value } = state.checks_in_state(wanted.unwrap_or(CheckState::Any));
+        if wanted.is_none() {
+            value.clear();
+        }
+        let nodes = if self.node_meta.is_empty() { 0 } else { state.indexes.nodes };
+        Answer { index: index.max(nodes), value: self.select_checks(state, value) }
+    }
+
+    fn select_checks(&self, state: &State, mut found: Vec<Arc<Check>>) -> Vec<Arc<Check>> {
+        found.retain(|check| {
+            let on_node = || state.node(&check.node).value.is_some_and(|node| self.carried_by(&node));
+            (self.node_meta.is_empty() || on_node()) && self.filter.matches(&**check)
+        });
+        self.nearest_first(&mut found, |check| &check.node);
+        found
+    }
+
+    /// A node with its instances. Topic: `Node`.
+    pub fn node_services(&self, state: &State, node: &str) -> Answer<Option<(Arc<Node>, Vec<Arc<Service>>)>> {
+        let Answer { index, mut value } = state.node_services(node);
+        if let Some((_, services)) = &mut value {
+            services.retain(|service| self.filter.matches(&**service));
+        }
+        Answer { index, value }
+    }
+
+    fn carried_by(&self, node: &Node) -> bool {
+        self.node_meta.iter().all(|(key, value)| node.meta.get(key) == Some(value))
+    }
+
+    /// Without network coordinates only one thing is known about distance: a node is nearest to itself.
+    fn nearest_first<T>(&self, found: &mut [T], node: impl Fn(&T) -> &str) {
+        if !self.near.is_empty() {
+            found.sort_by_key(|one| !node(one).eq_ignore_ascii_case(&self.near));
+        }
+    }
+}
+
+/// The services that may have instances speaking for `service`: itself, and those that are proxies.
+fn mesh_names(state: &State, service: &str) -> BTreeSet<String> {
+    let speakers = state.services.values().filter(|instance| speaks_for(instance, service));
+    speakers.map(|instance| instance.name.to_ascii_lowercase()).collect()
+}
+
+fn speaks_for(instance: &Service, service: &str) -> bool {
+    match instance.kind.as_str() {
+        "connect-proxy" => {
+            Proxy::from_json(&instance.proxy_json).destination_service_name.eq_ignore_ascii_case(service)
+        }
+        _ => instance.connect_native && instance.name.eq_ignore_ascii_case(service),
+    }
+}
+
+/// What a list of [`Listing::mesh_instances`] depends on, in `state`: any change of these is a change of its index.
+pub fn mesh_topics(state: &State) -> Vec<Topic> {
+    let speakers = state.services.values().filter(|instance| instance.connect_native || !instance.kind.is_empty());
+    let names: BTreeSet<String> = speakers.map(|instance| instance.name.to_ascii_lowercase()).collect();
+    names.into_iter().map(Topic::Service).chain([Topic::Services, Topic::Nodes, Topic::Checks]).collect()
+}
+
+/// Any instance may start or stop speaking for a service, and its node is printed with it.
+fn mesh_index(state: &State) -> u64 {
+    state.indexes.services.max(state.indexes.nodes).max(1)
+}
