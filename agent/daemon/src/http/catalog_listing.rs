@@ -8,15 +8,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use agent_core::filter::{Filter, HealthRow, InstanceRow, NodeRow};
+use agent_core::filter::{Family, Filter, HealthRow, InstanceRow, NodeRow};
 use agent_core::state::Answer;
 use agent_core::state::catalog::{CheckState, HealthInstance, Instance};
 use agent_core::state::tables::{Check, Node, Service, State, Status};
 use agent_core::watch::Topic;
 
+use super::authorize::{Access, Authorizer, Resource};
+use super::query::ReadOptions;
+use super::{Api, ApiError, Request};
 use crate::definition::Proxy;
 
-/// What a client wants listed.
+/// What a client wants listed, and may see.
 #[derive(Clone, Debug)]
 pub struct Listing {
     /// This data centre, for filters that name one.
@@ -31,13 +34,55 @@ pub struct Listing {
     pub tags: Vec<String>,
     /// Only instances whose checks all pass.
     pub passing: bool,
+    /// What the client may see.
+    pub authorizer: Authorizer,
 }
 
 impl Listing {
+    /// Reads what `request` wants of records of `family`.
+    ///
+    /// # Errors
+    /// 400 for a bad `passing`, 500 for a bad `filter`.
+    pub fn parse(api: &Api, request: &Request, options: &ReadOptions, family: Family) -> Result<Self, ApiError> {
+        let filter = Filter::compile(family, &options.filter).map_err(|error| ApiError::internal(error.to_string()))?;
+        let passing = match request.parameter("passing") {
+            None => false,
+            Some("") => true,
+            Some(text) => go_bool(text).ok_or_else(|| ApiError::bad_request("Invalid value for ?passing"))?,
+        };
+        let near = match request.parameter("near") {
+            Some("_agent") => api.identity.node_name.clone(),
+            near => near.unwrap_or_default().to_owned(),
+        };
+        Ok(Listing {
+            datacenter: api.identity.datacenter.clone(),
+            filter,
+            near,
+            node_meta: options.node_meta.clone(),
+            tags: request.parameters("tag").map(str::to_owned).collect(),
+            passing,
+            authorizer: request.authorizer.clone(),
+        })
+    }
+
+    fn sees_node(&self, node: &str) -> bool {
+        self.authorizer.allows(Access::Read, Resource::Node(node))
+    }
+
+    fn sees_service(&self, service: &str) -> bool {
+        self.authorizer.allows(Access::Read, Resource::Service(service))
+    }
+
+    fn sees_check(&self, check: &Check) -> bool {
+        self.sees_node(&check.node) && (check.service_id.is_empty() || self.sees_service(&check.service_name))
+    }
+
     /// All nodes. Topic: `Nodes`.
     pub fn nodes(&self, state: &State) -> Answer<Vec<Arc<Node>>> {
         let Answer { index, mut value } = state.node_list(&self.node_meta);
-        value.retain(|node| self.filter.matches(&NodeRow { node, datacenter: &self.datacenter }));
+        value.retain(|node| {
+            self.sees_node(&node.name) && self.filter.matches(&NodeRow { node, datacenter: &self.datacenter })
+        });
         self.nearest_first(&mut value, |node| &node.name);
         Answer { index, value }
     }
@@ -59,7 +104,8 @@ impl Listing {
 
     fn select_instances(&self, mut found: Vec<Instance>) -> Vec<Instance> {
         found.retain(|Instance { node, service }| {
-            self.carried_by(node) && self.filter.matches(&InstanceRow { node, service, datacenter: &self.datacenter })
+            let sees = self.carried_by(node) && self.sees_service(&service.name);
+            sees && self.filter.matches(&InstanceRow { node, service, datacenter: &self.datacenter })
         });
         self.nearest_first(&mut found, |instance| &instance.node.name);
         found
@@ -84,7 +130,8 @@ impl Listing {
         found.retain(|HealthInstance { node, service, checks }| {
             let passes = !self.passing || checks.iter().all(|check| check.status == Status::Passing);
             let row = HealthRow { node, service, checks, datacenter: &self.datacenter };
-            passes && self.carried_by(node) && self.filter.matches(&row)
+            let sees = self.carried_by(node) && self.sees_service(&service.name);
+            passes && sees && self.filter.matches(&row)
         });
         self.nearest_first(&mut found, |instance| &instance.node.name);
         found
@@ -121,7 +168,7 @@ impl Listing {
     fn select_checks(&self, state: &State, mut found: Vec<Arc<Check>>) -> Vec<Arc<Check>> {
         found.retain(|check| {
             let on_node = || state.node(&check.node).value.is_some_and(|node| self.carried_by(&node));
-            (self.node_meta.is_empty() || on_node()) && self.filter.matches(&**check)
+            self.sees_check(check) && (self.node_meta.is_empty() || on_node()) && self.filter.matches(&**check)
         });
         self.nearest_first(&mut found, |check| &check.node);
         found
@@ -131,13 +178,13 @@ impl Listing {
     pub fn node_services(&self, state: &State, node: &str) -> Answer<Option<(Arc<Node>, Vec<Arc<Service>>)>> {
         let Answer { index, mut value } = state.node_services(node);
         if let Some((_, services)) = &mut value {
-            services.retain(|service| self.filter.matches(&**service));
+            services.retain(|service| self.sees_service(&service.name) && self.filter.matches(&**service));
         }
         Answer { index, value }
     }
 
     fn carried_by(&self, node: &Node) -> bool {
-        self.node_meta.iter().all(|(key, value)| node.meta.get(key) == Some(value))
+        self.sees_node(&node.name) && self.node_meta.iter().all(|(key, value)| node.meta.get(key) == Some(value))
     }
 
     /// Without network coordinates only one thing is known about distance: a node is nearest to itself.
@@ -145,6 +192,15 @@ impl Listing {
         if !self.near.is_empty() {
             found.sort_by_key(|one| !node(one).eq_ignore_ascii_case(&self.near));
         }
+    }
+}
+
+/// A boolean as Go's `strconv.ParseBool` reads it.
+pub fn go_bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
     }
 }
 

@@ -4,8 +4,14 @@
 //! sockets; [`query`] holds what reads have in common (consistency, blocking);
 //! the families are one file each. [`handle`] is the whole API without sockets.
 
+pub mod agent_verdict;
 pub mod authorize;
+mod catalog;
+pub mod catalog_body;
+pub mod catalog_listing;
+mod catalog_write;
 pub mod error;
+mod health;
 pub mod json;
 pub mod query;
 pub mod request;
@@ -13,6 +19,7 @@ pub mod response;
 pub mod routes;
 pub mod server;
 mod status;
+pub mod view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

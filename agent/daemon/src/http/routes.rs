@@ -12,7 +12,7 @@ use hyper::{Method, StatusCode};
 use super::error::ApiError;
 use super::request::Request;
 use super::response::Response;
-use super::{Api, status};
+use super::{Api, catalog, catalog_write, health, status};
 use crate::env::BoxFuture;
 
 /// Answers a request.
@@ -61,7 +61,7 @@ macro_rules! route {
 pub(crate) use route;
 
 /// The families.
-const FAMILIES: &[&[Route]] = &[status::ROUTES];
+const FAMILIES: &[&[Route]] = &[catalog::ROUTES, catalog_write::ROUTES, health::ROUTES, status::ROUTES];
 
 /// The methods of one pattern.
 type Endpoint = Vec<&'static Route>;

@@ -28,6 +28,16 @@ impl Serialize for NullWhenEmpty<'_> {
     }
 }
 
+/// Views by id, printed as an object in the order given.
+#[derive(Debug)]
+pub struct ById<'a, V>(pub Vec<(&'a str, V)>);
+
+impl<V: Serialize> Serialize for ById<'_, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(id, view)| (id, view)))
+    }
+}
+
 fn is_false(flag: &bool) -> bool {
     !flag
 }

@@ -1,0 +1,133 @@
+//! `/v1/catalog`: what is registered. Reads only; [`super::catalog_write`] changes it.
+
+use agent_core::filter::Family;
+use agent_core::state::Answer;
+use agent_core::state::tables::fold;
+use agent_core::watch::Topic;
+use serde::Serialize;
+
+use super::catalog_listing::{Listing, mesh_topics};
+use super::query::{ReadOptions, check_scope, read};
+use super::routes::{Route, route};
+use super::view::{ById, CatalogServiceView, NodeView, ServiceView};
+use super::{Api, ApiError, Request, Response};
+
+pub(super) const ROUTES: &[Route] = &[
+    route!(GET "/v1/catalog/datacenters" => datacenters),
+    route!(GET "/v1/catalog/nodes" => nodes),
+    route!(GET "/v1/catalog/services" => services),
+    route!(GET "/v1/catalog/service/" => service),
+    route!(GET "/v1/catalog/connect/" => connect),
+    route!(GET "/v1/catalog/node/" => node),
+    route!(GET "/v1/catalog/node-services/" => node_services),
+    route!(GET "/v1/catalog/gateway-services/" => gateway_services),
+];
+
+/// The rest of the path, which must name something.
+///
+/// # Errors
+/// 400 when it is empty.
+pub(super) fn named<'a>(request: &'a Request, what: &str) -> Result<&'a str, ApiError> {
+    match request.rest.as_str() {
+        "" => Err(ApiError::bad_request(format!("Missing {what}"))),
+        name => Ok(name),
+    }
+}
+
+/// Marks the answer of a read that asked for the agent's cache. There is none to be stale: every answer is fresh.
+pub(super) fn mark_cached(request: &Request, mut response: Response) -> Response {
+    if request.has("cached") {
+        response.set_header("x-cache", "MISS");
+        response.set_header("age", "0");
+    }
+    response
+}
+
+/// The data centres: this one.
+async fn datacenters(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    check_scope(api, request)?;
+    let names = [api.identity.datacenter.as_str()];
+    Ok(mark_cached(request, Response::json(request, api.limits.pretty, &names)))
+}
+
+async fn nodes(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let listing = Listing::parse(api, request, &options, Family::Nodes)?;
+    let found = read(api, &options, &[Topic::Nodes], |state| listing.nodes(state)).await?;
+    let views: Vec<_> = found.value.iter().map(|node| NodeView::new(node, &listing.datacenter)).collect();
+    Ok(found.json(api, request, &views))
+}
+
+/// Names with tags. `filter` is accepted and ignored, as Consul 1.8 does.
+async fn services(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let topics = match options.node_meta.is_empty() {
+        true => vec![Topic::Services],
+        false => vec![Topic::Services, Topic::Nodes],
+    };
+    let found = read(api, &options, &topics, |state| state.service_list(&options.node_meta)).await?;
+    Ok(mark_cached(request, found.json(api, request, &found.value)))
+}
+
+async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let name = named(request, "service name")?;
+    let listing = Listing::parse(api, request, &options, Family::Instances)?;
+    let found = read(api, &options, &[Topic::Service(fold(name))], |state| listing.instances(state, name)).await?;
+    let views: Vec<_> = found.value.iter().map(|one| CatalogServiceView::new(one, &listing.datacenter)).collect();
+    Ok(mark_cached(request, found.json(api, request, &views)))
+}
+
+async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let name = named(request, "service name")?;
+    let listing = Listing::parse(api, request, &options, Family::Instances)?;
+    let topics = mesh_topics(&api.store.snapshot());
+    let found = read(api, &options, &topics, |state| listing.mesh_instances(state, name)).await?;
+    let views: Vec<_> = found.value.iter().map(|one| CatalogServiceView::new(one, &listing.datacenter)).collect();
+    Ok(mark_cached(request, found.json(api, request, &views)))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NodeWithServices<'a, S> {
+    node: Option<NodeView<'a>>,
+    services: Option<S>,
+}
+
+/// A node with its instances by id; `null` for a node that is not registered.
+async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let name = named(request, "node name")?;
+    let listing = Listing::parse(api, request, &options, Family::Services)?;
+    let found = read(api, &options, &[Topic::Node(fold(name))], |state| listing.node_services(state, name)).await?;
+    let view = found.value.as_ref().map(|(node, services)| NodeWithServices {
+        node: Some(NodeView::new(node, &listing.datacenter)),
+        services: Some(ById(services.iter().map(|service| (service.id.as_str(), ServiceView::new(service))).collect())),
+    });
+    Ok(found.json(api, request, &view))
+}
+
+/// A node with a list of its instances; nulls for a node that is not registered.
+async fn node_services(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let name = named(request, "node name")?;
+    let listing = Listing::parse(api, request, &options, Family::Services)?;
+    let found = read(api, &options, &[Topic::Node(fold(name))], |state| listing.node_services(state, name)).await?;
+    let view = match &found.value {
+        None => NodeWithServices { node: None, services: None },
+        Some((node, services)) => NodeWithServices {
+            node: Some(NodeView::new(node, &listing.datacenter)),
+            services: Some(services.iter().map(|service| ServiceView::new(service)).collect::<Vec<_>>()),
+        },
+    };
+    Ok(found.json(api, request, &view))
+}
+
+/// What a gateway serves: nothing, since there are no gateways to configure.
+async fn gateway_services(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    named(request, "gateway name")?;
+    let found = read(api, &options, &[], |_| Answer { index: 1, value: () }).await?;
+    Ok(found.json(api, request, &found.value))
+}

@@ -1,0 +1,94 @@
+//! `/v1/health`: checks, and the instances whose health they decide.
+
+use std::sync::Arc;
+
+use agent_core::filter::Family;
+use agent_core::state::Answer;
+use agent_core::state::catalog::HealthInstance;
+use agent_core::state::tables::{Check, fold};
+use agent_core::watch::Topic;
+
+use super::catalog::{mark_cached, named};
+use super::catalog_listing::{Listing, mesh_topics};
+use super::query::{Found, ReadOptions, read};
+use super::routes::{Route, route};
+use super::view::{CheckView, HealthView};
+use super::{Api, ApiError, Request, Response};
+
+pub(super) const ROUTES: &[Route] = &[
+    route!(GET "/v1/health/node/" => node),
+    route!(GET "/v1/health/checks/" => checks),
+    route!(GET "/v1/health/state/" => state),
+    route!(GET "/v1/health/service/" => service),
+    route!(GET "/v1/health/connect/" => connect),
+    route!(GET "/v1/health/ingress/" => ingress),
+];
+
+fn list_checks(api: &Api, request: &Request, found: &Found<Vec<Arc<Check>>>) -> Response {
+    let views: Vec<_> = found.value.iter().map(|check| CheckView::new(check)).collect();
+    found.json(api, request, &views)
+}
+
+fn list_instances(api: &Api, request: &Request, found: &Found<Vec<HealthInstance>>) -> Response {
+    let views: Vec<_> = found.value.iter().map(|one| HealthView::new(one, &api.identity.datacenter)).collect();
+    mark_cached(request, found.json(api, request, &views))
+}
+
+/// The checks of a node and of its services.
+async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let name = named(request, "node name")?;
+    let listing = Listing::parse(api, request, &options, Family::Checks)?;
+    let found = read(api, &options, &[Topic::Node(fold(name))], |state| listing.node_checks(state, name)).await?;
+    Ok(list_checks(api, request, &found))
+}
+
+/// The checks of a service's instances.
+async fn checks(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let name = named(request, "service name")?;
+    let listing = Listing::parse(api, request, &options, Family::Checks)?;
+    let found = read(api, &options, &[Topic::Service(fold(name))], |state| listing.service_checks(state, name)).await?;
+    Ok(list_checks(api, request, &found))
+}
+
+/// The checks in a state, or in `any`.
+async fn state(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let word = named(request, "check state")?;
+    let listing = Listing::parse(api, request, &options, Family::Checks)?;
+    let topics = match listing.node_meta.is_empty() {
+        true => vec![Topic::Checks],
+        false => vec![Topic::Checks, Topic::Nodes],
+    };
+    let found = read(api, &options, &topics, |state| listing.checks_in_state(state, word)).await?;
+    Ok(list_checks(api, request, &found))
+}
+
+/// The instances of a service with the checks that decide their health.
+async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let name = named(request, "service name")?;
+    let listing = Listing::parse(api, request, &options, Family::Health)?;
+    let found = read(api, &options, &[Topic::Service(fold(name))], |state| listing.health(state, name)).await?;
+    Ok(list_instances(api, request, &found))
+}
+
+/// The instances that speak the mesh protocol for a service.
+async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    let name = named(request, "service name")?;
+    let listing = Listing::parse(api, request, &options, Family::Health)?;
+    let topics = mesh_topics(&api.store.snapshot());
+    let found = read(api, &options, &topics, |state| listing.mesh_health(state, name)).await?;
+    Ok(list_instances(api, request, &found))
+}
+
+/// The ingress gateways of a service: none, since there are no gateways to configure.
+async fn ingress(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    named(request, "service name")?;
+    Listing::parse(api, request, &options, Family::Health)?;
+    let found = read(api, &options, &[], |_| Answer { index: 1, value: Vec::new() }).await?;
+    Ok(list_instances(api, request, &found))
+}
