@@ -123,7 +123,6 @@ impl Write<'_> {
         }
         let existing = self.state.services.get(&(node.clone(), record.id.clone())).cloned();
         if let Some(existing) = &existing {
-            record.node = existing.node.clone();
             record.create_index = existing.create_index;
             record.modify_index = existing.modify_index;
             if **existing == record {
@@ -186,7 +185,6 @@ impl Write<'_> {
         self.label(&node, &mut record)?;
         let existing = self.state.checks.get(&(node.clone(), record.id.clone())).cloned();
         if let Some(existing) = &existing {
-            record.node = existing.node.clone();
             record.create_index = existing.create_index;
             record.modify_index = existing.modify_index;
             if **existing == record {
