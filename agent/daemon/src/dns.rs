@@ -1,1 +1,0 @@
-//! DNS over UDP and TCP: sockets and packets around `agent_core::dns`.

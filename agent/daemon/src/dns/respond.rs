@@ -1,0 +1,188 @@
+//! From a request packet to an answer packet, for whatever transport.
+//!
+//! Answers come from the latest snapshot without waiting. What needs another
+//! server comes back as [`Next::Forward`] or [`Next::Resolve`] for the caller
+//! to do, which may then call again with what it found.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use agent_core::dns::trim::{self, Room, trim};
+use agent_core::dns::{self, Answer, Code, DnsConfig, Record, Verdict, View};
+use agent_core::state::State;
+use agent_core::store::Store;
+use arc_swap::ArcSwap;
+
+use super::packet::{self, Encoding, MESSAGE_BYTES_MAX, Request, Unreadable};
+use crate::env::Env;
+
+/// How the client asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// One datagram each way.
+    Udp,
+    /// A stream of messages with their lengths.
+    Tcp,
+}
+
+/// What to do after a request was looked at.
+#[derive(Clone, Debug)]
+pub enum Next {
+    /// Nothing; not even an error can be sent.
+    Drop,
+    /// Send what is in the buffer.
+    Send,
+    /// Ask the recursors the client's question. The buffer holds what to send if none answers.
+    Forward,
+    /// Ask the recursors for these names, then respond again with the seed and what they said. The buffer holds the
+    /// answer without them.
+    Resolve {
+        /// The names.
+        names: Vec<String>,
+        /// Repeats the order of instances.
+        seed: u64,
+    },
+}
+
+/// What comes from outside the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The catalog.
+    pub state: &'a State,
+    /// The policy.
+    pub config: &'a DnsConfig,
+    /// The data centre of the catalog.
+    pub datacenter: &'a str,
+    /// Seconds since the Unix epoch.
+    pub unix_s: u32,
+    /// Decides the order of instances.
+    pub seed: u64,
+    /// What recursors said about names.
+    pub resolved: &'a BTreeMap<String, Vec<Record>>,
+}
+
+/// Responds to the packet `bytes` with what is left in `out`. Pure, and takes any bytes: the fuzzer's way in.
+pub fn respond(context: Context<'_>, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Next {
+    let request = match packet::decode(bytes) {
+        Ok(request) => request,
+        Err(Unreadable::Drop) => return Next::Drop,
+        Err(Unreadable::Reply(code)) => {
+            packet::encode_refusal(bytes, code, out);
+            return Next::Send;
+        }
+    };
+    let Context { state, config, datacenter, unix_s, seed, resolved } = context;
+    let view = View { state, config, datacenter, unix_s, seed, resolved };
+    let alone = config.recursors.is_empty();
+    let failed = |code| Answer { authoritative: false, ..Answer::empty(code) };
+    match dns::answer(&view, &request.name, request.kind) {
+        Verdict::Answer(mut answer) => {
+            let encoding = Encoding { recursion_available: !alone, compress: !config.disable_compression, edns: true };
+            let names = std::mem::take(&mut answer.unresolved);
+            write(bytes, &request, answer, encoding, config, transport, out);
+            if alone || names.is_empty() { Next::Send } else { Next::Resolve { names, seed } }
+        }
+        Verdict::Recurse if alone => {
+            let encoding = Encoding { recursion_available: false, compress: true, edns: false };
+            packet::encode(bytes, &request, &failed(Code::Refused), encoding, out);
+            Next::Send
+        }
+        Verdict::Recurse | Verdict::RecurseReverse => {
+            let encoding = Encoding { recursion_available: true, compress: true, edns: true };
+            packet::encode(bytes, &request, &failed(Code::ServFail), encoding, out);
+            if alone { Next::Send } else { Next::Forward }
+        }
+    }
+}
+
+fn write(
+    bytes: &[u8],
+    request: &Request,
+    mut answer: Answer,
+    encoding: Encoding,
+    config: &DnsConfig,
+    transport: Transport,
+    out: &mut Vec<u8>,
+) {
+    let room = match transport {
+        Transport::Udp => Room::udp(config, request.edns.as_ref().map(|edns| edns.payload_bytes)),
+        Transport::Tcp => Room::tcp(),
+    };
+    // The last packet measured is mostly the one to send.
+    let mut written = None;
+    trim(&mut answer, room, config, |answer| {
+        packet::encode(bytes, request, answer, encoding, out);
+        written = Some((answer.answers.len(), answer.truncated));
+        out.len()
+    });
+    if written != Some((answer.answers.len(), answer.truncated)) {
+        packet::encode(bytes, request, &answer, encoding, out);
+    }
+    if out.len() > room.bytes_max.max(trim::UDP_BYTES) {
+        shorten(bytes, request, answer, encoding, room.bytes_max, out);
+    }
+}
+
+/// What is not trimmed (a node with much metadata) or can't be (one huge record): first without the additional
+/// section, then empty, and the client is told to ask over TCP.
+fn shorten(bytes: &[u8], request: &Request, answer: Answer, encoding: Encoding, bytes_max: usize, out: &mut Vec<u8>) {
+    let lean = Answer { additionals: Vec::new(), ..answer };
+    packet::encode(bytes, request, &lean, encoding, out);
+    if out.len() > bytes_max.min(MESSAGE_BYTES_MAX) {
+        let empty = Answer { answers: Vec::new(), authorities: Vec::new(), truncated: true, ..lean };
+        packet::encode(bytes, request, &empty, encoding, out);
+    }
+}
+
+/// Responds from the running agent's catalog.
+pub(super) struct Responder {
+    store: Arc<Store>,
+    config: Arc<ArcSwap<DnsConfig>>,
+    datacenter: String,
+    env: Env,
+    nothing_resolved: BTreeMap<String, Vec<Record>>,
+}
+
+impl Responder {
+    pub(super) fn new(store: Arc<Store>, config: Arc<ArcSwap<DnsConfig>>, datacenter: String, env: Env) -> Self {
+        Responder { store, config, datacenter, env, nothing_resolved: BTreeMap::new() }
+    }
+
+    /// The policy of the moment.
+    pub(super) fn config(&self) -> Arc<DnsConfig> {
+        self.config.load_full()
+    }
+
+    /// Responds to a request that was not seen before.
+    pub(super) fn first(&self, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Next {
+        self.respond(bytes, transport, self.env.random.u64(), &self.nothing_resolved, out)
+    }
+
+    /// Responds again, knowing what recursors said.
+    pub(super) fn again(
+        &self,
+        bytes: &[u8],
+        transport: Transport,
+        seed: u64,
+        resolved: &BTreeMap<String, Vec<Record>>,
+        out: &mut Vec<u8>,
+    ) {
+        // Whatever is still unresolved stays so: the answer in the buffer is the best there is.
+        let _ = self.respond(bytes, transport, seed, resolved, out);
+    }
+
+    fn respond(
+        &self,
+        bytes: &[u8],
+        transport: Transport,
+        seed: u64,
+        resolved: &BTreeMap<String, Vec<Record>>,
+        out: &mut Vec<u8>,
+    ) -> Next {
+        let state = self.store.snapshot();
+        let config = self.config.load();
+        let unix_s = u32::try_from(self.env.clock.wall_ms() / 1000).unwrap_or(u32::MAX);
+        let datacenter = &self.datacenter;
+        respond(Context { state: &state, config: &config, datacenter, unix_s, seed, resolved }, bytes, transport, out)
+    }
+}
