@@ -47,7 +47,7 @@ pub struct Request {
 /// What a request's OPT record says, as far as the answer repeats it.
 #[derive(Clone, Debug)]
 pub struct Edns {
-    /// The largest UDP packet the client takes, in bytes.
+    /// The largest UDP packet the client takes, in bytes; less than 512 counts as 512 (RFC 6891).
     pub payload_bytes: u16,
     subnet: Option<(IpAddr, u8)>,
 }

@@ -207,15 +207,10 @@ async fn ask_udp(address: SocketAddr, question: &[u8]) -> Vec<u8> {
 }
 
 /// A catalog and a policy.
+#[derive(Default)]
 struct World {
     state: State,
     config: DnsConfig,
-}
-
-impl Default for World {
-    fn default() -> Self {
-        World { state: State::default(), config: DnsConfig::default() }
-    }
 }
 
 impl World {
@@ -290,13 +285,7 @@ fn packet(question: &str) -> Vec<u8> {
         edns.set_max_payload(payload.parse().expect("a number"));
         message.set_edns(edns);
     }
-    let mut bytes = message.to_vec().expect("it fits");
-    // Hickory raises small payload sizes; clients send what they like.
-    if let Some(payload) = question.split("edns=").nth(1).and_then(|rest| rest.split(' ').next()) {
-        let at = bytes.len() - 8;
-        bytes[at..at + 2].copy_from_slice(&payload.parse::<u16>().expect("a number").to_be_bytes());
-    }
-    bytes
+    message.to_vec().expect("it fits")
 }
 
 /// A reply in the notation of the case files.
