@@ -4,12 +4,19 @@
 //! sockets; [`query`] holds what reads have in common (consistency, blocking);
 //! the families are one file each. [`handle`] is the whole API without sockets.
 
+mod acl;
+mod agent_check;
+mod agent_health;
+mod agent_process;
+mod agent_self;
+mod agent_service;
 pub mod agent_verdict;
 pub mod authorize;
 mod catalog;
 pub mod catalog_body;
 pub mod catalog_listing;
 mod catalog_write;
+mod coordinate;
 pub mod error;
 mod health;
 pub mod json;

@@ -12,7 +12,10 @@ use hyper::{Method, StatusCode};
 use super::error::ApiError;
 use super::request::Request;
 use super::response::Response;
-use super::{Api, catalog, catalog_write, health, status};
+use super::{
+    Api, acl, agent_check, agent_health, agent_process, agent_self, agent_service, catalog, catalog_write, coordinate,
+    health, status,
+};
 use crate::env::BoxFuture;
 
 /// Answers a request.
@@ -61,7 +64,19 @@ macro_rules! route {
 pub(crate) use route;
 
 /// The families.
-const FAMILIES: &[&[Route]] = &[catalog::ROUTES, catalog_write::ROUTES, health::ROUTES, status::ROUTES];
+const FAMILIES: &[&[Route]] = &[
+    acl::ROUTES,
+    agent_check::ROUTES,
+    agent_health::ROUTES,
+    agent_process::ROUTES,
+    agent_self::ROUTES,
+    agent_service::ROUTES,
+    catalog::ROUTES,
+    catalog_write::ROUTES,
+    coordinate::ROUTES,
+    health::ROUTES,
+    status::ROUTES,
+];
 
 /// The methods of one pattern.
 type Endpoint = Vec<&'static Route>;

@@ -1,0 +1,97 @@
+//! `/v1/agent`: what concerns the process as a whole: reload, leave, maintenance, metrics, log.
+
+use agent_core::local::Input;
+use bytes::Bytes;
+use hyper::StatusCode;
+use tokio::sync::mpsc;
+
+use super::agent_service::maintenance_wish;
+use super::authorize::{Access, Resource};
+use super::query::check_scope;
+use super::routes::{Route, route};
+use super::{Api, ApiError, Request, Response};
+use crate::telemetry::Level;
+
+/// Lines of the log on their way to one client; more are dropped by the log.
+const MONITOR_LINES: usize = 64;
+
+pub(super) const ROUTES: &[Route] = &[
+    route!(PUT "/v1/agent/maintenance" => maintenance),
+    route!(PUT "/v1/agent/reload" => reload),
+    route!(PUT "/v1/agent/leave" => leave),
+    route!(PUT "/v1/agent/join/" => join),
+    route!(PUT "/v1/agent/force-leave/" => force_leave),
+    route!(GET "/v1/agent/metrics" => metrics),
+    route!(GET "/v1/agent/monitor" => monitor),
+];
+
+async fn maintenance(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    check_scope(api, request)?;
+    let (enable, reason) = maintenance_wish(request)?;
+    request.require(Access::Write, Resource::Node(&api.identity.node_name))?;
+    api.local.send(Input::NodeMaintenance { enable, reason }).await?;
+    Ok(Response::empty(StatusCode::OK))
+}
+
+async fn reload(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    request.require(Access::Write, Resource::Agent)?;
+    api.control.reload().await.map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(Response::empty(StatusCode::OK))
+}
+
+async fn leave(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    request.require(Access::Write, Resource::Agent)?;
+    api.control.leave().await.map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(Response::empty(StatusCode::OK))
+}
+
+/// There is no gossip to join yet.
+async fn join(_api: &Api, request: &Request) -> Result<Response, ApiError> {
+    request.require(Access::Write, Resource::Agent)?;
+    Err(ApiError::internal(format!("Failed to join {}: this agent does not join others", request.rest)))
+}
+
+/// The only member is this agent, which leaves by `leave`.
+async fn force_leave(_api: &Api, request: &Request) -> Result<Response, ApiError> {
+    request.require(Access::Write, Resource::Operator)?;
+    Err(ApiError::internal(format!("agent: No node found with name '{}'", request.rest)))
+}
+
+async fn metrics(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    request.require(Access::Read, Resource::Agent)?;
+    if request.parameter("format") != Some("prometheus") {
+        return Ok(Response::json(request, api.limits.pretty, &api.metrics.json()));
+    }
+    let mut response = Response::text(StatusCode::OK, api.metrics.prometheus());
+    response.set_header("content-type", "text/plain; version=0.0.4; charset=utf-8");
+    Ok(response)
+}
+
+/// The log as it is written, until the client goes away.
+async fn monitor(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    request.require(Access::Read, Resource::Agent)?;
+    let word = request.parameter("loglevel").filter(|word| !word.is_empty()).unwrap_or("info");
+    let level =
+        Level::parse(word).ok_or_else(|| ApiError::bad_request(format!("Bad request: Unknown log level: {word}")))?;
+    let log = api.log.as_ref().ok_or_else(|| ApiError::internal("this agent writes no log to follow"))?;
+    let lines = log.follow(level, request.has("logjson"));
+    let (sender, chunks) = mpsc::channel(MONITOR_LINES);
+    tokio::spawn(forward(lines, sender));
+    let mut response = Response::stream(chunks);
+    response.set_header("content-type", "text/plain; charset=utf-8");
+    Ok(response)
+}
+
+async fn forward(mut lines: mpsc::Receiver<String>, sender: mpsc::Sender<Bytes>) {
+    loop {
+        let line = tokio::select! {
+            biased;
+            () = sender.closed() => return,
+            line = lines.recv() => line,
+        };
+        let Some(line) = line else { return };
+        if sender.send(Bytes::from(line)).await.is_err() {
+            return;
+        }
+    }
+}
