@@ -5,6 +5,8 @@
 //! agent sees, [`network`] carries bytes late or not at all, [`client`] speaks HTTP.
 
 pub mod client;
+pub mod disk;
 pub mod network;
 pub mod outside;
+pub mod seeds;
 pub mod trace;
