@@ -4,6 +4,7 @@
 //! so a whole agent runs on virtual time with a seeded network. Monotonic time
 //! needs no trait: loops use tokio's clock, which the simulator pauses.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +36,15 @@ pub enum ListenAddress {
     Tcp(SocketAddr),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ListenAddress::Tcp(address) => address.fmt(f),
+            ListenAddress::Unix(path) => write!(f, "unix://{}", path.display()),
+        }
+    }
 }
 
 /// A stream and, for TCP, who it comes from.

@@ -1,0 +1,1 @@
+//! The `agent` command: flags, configuration, log, signals, exit code.

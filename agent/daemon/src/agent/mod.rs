@@ -1,0 +1,269 @@
+//! The composition root: builds every room, wires them, and takes them down in order.
+//!
+//! The only place that knows all of them. Sockets are bound before anything
+//! starts, so what can't work fails early and by name. [`command`] is the
+//! process around it (flags, signals, exit code); the simulator calls
+//! [`Agent::start`] directly.
+
+pub mod command;
+pub mod settings;
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use agent_core::reconcile::{Member, ServerTags};
+use agent_core::state::State;
+use agent_core::store::Store;
+use agent_raft::disk::Disk;
+use agent_raft::{Consensus, Server, StartError};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::checks::Prober;
+use crate::control::{self, Control};
+use crate::dns::{self, DnsOptions, DnsServer};
+use crate::env::{Env, ListenAddress, Listener};
+use crate::http::{self, Api};
+use crate::leader;
+use crate::sync::{self, LocalHandle};
+use crate::telemetry::{LogStream, Metrics};
+
+pub use settings::Settings;
+
+/// Session renewals on their way to the leader's timers; more wait at the sender.
+const RENEWALS: usize = 1024;
+
+/// How long a write or read waits for a leader (Consul's `performance.rpc_hold_timeout`).
+const HOLD_TIME: Duration = Duration::from_secs(7);
+
+/// The parts of the outside world that are not in [`Env`], because only the agent as a whole uses them.
+pub struct Parts {
+    /// Where Raft keeps its log.
+    pub disk: Arc<dyn Disk>,
+    /// What runs health checks.
+    pub prober: Arc<dyn Prober>,
+    /// The log of the process, for those who follow it.
+    pub log: Option<LogStream>,
+}
+
+/// A running agent. Dropping it ends every task at once, as a crash would.
+pub struct Agent {
+    /// What the API asks of the agent as a whole.
+    pub control: mpsc::Receiver<Control>,
+    http: Vec<ListenAddress>,
+    dns: Option<DnsServer>,
+    consensus: Consensus,
+    local: LocalHandle,
+    metrics: Arc<Metrics>,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+/// Why an agent did not start. Nothing is left running.
+#[derive(Debug)]
+pub enum AgentError {
+    /// A listener could not be opened.
+    Listen {
+        /// What for.
+        what: &'static str,
+        /// Where.
+        address: ListenAddress,
+        /// Why not.
+        error: io::Error,
+    },
+    /// DNS could not listen. The text names the address.
+    Dns(io::Error),
+    /// Raft could not start.
+    Raft(StartError),
+}
+
+impl fmt::Display for AgentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AgentError::Listen { what, address, error } if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "could not listen for {what} on {address}: bind: address already in use: stop what listens there or choose another port")
+            }
+            AgentError::Listen { what, address, error } => write!(f, "could not listen for {what} on {address}: {error}"),
+            AgentError::Dns(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(f, "{error}: address already in use: stop what listens there or choose another port")
+            }
+            AgentError::Dns(error) => error.fmt(f),
+            AgentError::Raft(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for AgentError {}
+
+impl Agent {
+    /// Binds, recovers, starts.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub async fn start(settings: Settings, env: Env, parts: Parts) -> Result<Agent, AgentError> {
+        let listeners = listen(&settings, &env).await?;
+        let store = Arc::new(Store::new(State::default()));
+        let dns = start_dns(&settings, &env, &store).await?;
+        let consensus = start_raft(&settings, &env, &parts, &store).await?;
+        let metrics = Arc::new(Metrics::new(Arc::clone(&env.clock), &settings.metrics_host));
+
+        let mut tasks = JoinSet::new();
+        let (stop, stopped) = watch::channel(false);
+        let (renewed, renewals) = mpsc::channel(RENEWALS);
+        let duties = leader::Deps {
+            env: env.clone(),
+            store: Arc::clone(&store),
+            consensus: consensus.clone(),
+            alive: vec![member(&settings)],
+            renewed: renewals,
+        };
+        tasks.spawn(leader::run(duties, until(stopped.clone())));
+
+        let (local, sync) = sync::start(sync::Deps {
+            env: env.clone(),
+            store: Arc::clone(&store),
+            catalog: Arc::new(consensus.clone()),
+            prober: parts.prober,
+            persist: settings.persist,
+            settings: settings.local,
+            config: settings.definitions,
+        });
+        tasks.spawn(async move { drop(sync.await) });
+
+        let (door, control) = control::channel();
+        let api = Arc::new(Api {
+            store,
+            consensus: consensus.clone(),
+            env,
+            identity: settings.identity,
+            limits: settings.limits,
+            local: local.clone(),
+            control: door,
+            metrics: Arc::clone(&metrics),
+            log: parts.log,
+            renewed,
+        });
+        let http = listeners.iter().map(|listener| listener.local_address()).collect();
+        for listener in listeners {
+            tasks.spawn(http::server::serve(listener, Arc::clone(&api), until(stopped.clone())));
+        }
+        Ok(Agent { control, http, dns, consensus, local, metrics, stop, tasks })
+    }
+
+    /// Where the HTTP API really listens.
+    pub fn http_addresses(&self) -> &[ListenAddress] {
+        &self.http
+    }
+
+    /// The DNS server, unless it is disabled.
+    pub fn dns(&self) -> Option<&DnsServer> {
+        self.dns.as_ref()
+    }
+
+    /// What this agent registered.
+    pub fn local(&self) -> &LocalHandle {
+        &self.local
+    }
+
+    /// The consensus handle.
+    pub fn consensus(&self) -> &Consensus {
+        &self.consensus
+    }
+
+    /// Its metrics.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Lets running requests finish for a moment, stops every loop, then Raft. Returns when the disk is closed.
+    pub async fn shutdown(self) {
+        let Agent { control, http: _, dns, consensus, local, metrics: _, stop, mut tasks } = self;
+        // Nobody is listening only if every loop has ended already.
+        let _ = stop.send(true);
+        drop((control, local));
+        if let Some(dns) = dns {
+            dns.shutdown().await;
+        }
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        // What doesn't end by itself is ended with the set.
+        let _ = tokio::time::timeout(Duration::from_secs(2), ended).await;
+        tasks.shutdown().await;
+        consensus.shutdown().await;
+    }
+}
+
+/// Resolves when the agent is told to stop, or was dropped.
+async fn until(mut stopped: watch::Receiver<bool>) {
+    // An error means that the agent is gone: that is a reason to stop, too.
+    let _ = stopped.wait_for(|stop| *stop).await;
+}
+
+async fn listen(settings: &Settings, env: &Env) -> Result<Vec<Box<dyn Listener>>, AgentError> {
+    let mut listeners = Vec::new();
+    for address in &settings.http {
+        let listener = env.network.listen(address).await;
+        let refused = |error| AgentError::Listen { what: "HTTP", address: address.clone(), error };
+        listeners.push(listener.map_err(refused)?);
+    }
+    Ok(listeners)
+}
+
+async fn start_dns(settings: &Settings, env: &Env, store: &Arc<Store>) -> Result<Option<DnsServer>, AgentError> {
+    if settings.dns_addresses.is_empty() {
+        return Ok(None);
+    }
+    let options = DnsOptions {
+        addresses: settings.dns_addresses.clone(),
+        config: settings.dns.clone(),
+        datacenter: settings.identity.datacenter.clone(),
+        store: Arc::clone(store),
+        env: env.clone(),
+    };
+    dns::start(options).await.map(Some).map_err(AgentError::Dns)
+}
+
+async fn start_raft(settings: &Settings, env: &Env, parts: &Parts, store: &Arc<Store>) -> Result<Consensus, AgentError> {
+    let identity = &settings.identity;
+    let stamping = env.clone();
+    let config = agent_raft::Config {
+        server: Server {
+            id: identity.node_id.clone(),
+            node: identity.node_name.clone(),
+            address: settings.rpc_address,
+            voter: true,
+        },
+        bootstrap: settings.identity.bootstrap,
+        timing: settings.timing,
+        hold_time: HOLD_TIME,
+        disk: Arc::clone(&parts.disk),
+        transport: Arc::new(agent_raft::network::Alone),
+        store: Arc::clone(store),
+        stamp: Arc::new(move || {
+            let id = (u128::from(stamping.random.u64()) << 64) | u128::from(stamping.random.u64());
+            (id, stamping.clock.wall_ms())
+        }),
+    };
+    Consensus::start(config).await.map_err(AgentError::Raft)
+}
+
+/// This agent as the leader registers it.
+fn member(settings: &Settings) -> Member {
+    let identity = &settings.identity;
+    let tags = [
+        ("non_voter", "false"),
+        ("raft_version", "3"),
+        ("serf_protocol_current", "2"),
+        ("serf_protocol_max", "5"),
+        ("serf_protocol_min", "1"),
+        ("version", http::API_VERSION),
+    ];
+    let meta = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Member {
+        id: identity.node_id.clone(),
+        name: identity.node_name.clone(),
+        address: identity.address.clone(),
+        server: Some(ServerTags { port: identity.rpc_port, meta }),
+    }
+}
