@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use agent_core::reconcile::{self, Member};
 use agent_core::session_timer::{self, Lease, SessionTimer};
-use agent_core::state::tables::{Session, SessionId};
+use agent_core::state::tables::SessionId;
 use agent_core::state::{Command, State};
 use agent_core::store::Store;
 use agent_core::tombstone_timer::{self, TombstoneTimer};
@@ -114,7 +114,7 @@ impl Duties {
     async fn take_over(&mut self, deps: &Deps) {
         tracing::info!("cluster leadership acquired");
         self.known = State::clone(&deps.store.snapshot());
-        let leases = self.known.sessions.values().map(|session| lease(session)).collect();
+        let leases = self.known.sessions.values().map(|session| Lease::of(session)).collect();
         self.tell_sessions(deps, session_timer::Input::BecameLeader(leases)).await;
         self.look(deps).await;
     }
@@ -135,7 +135,7 @@ impl Duties {
             .sessions
             .diff(&now.sessions)
             .filter_map(|change| match change {
-                DiffItem::Add(_, session) => Some(session_timer::Input::SessionSeen(lease(session))),
+                DiffItem::Add(_, session) => Some(session_timer::Input::SessionSeen(Lease::of(session))),
                 DiffItem::Remove(id, _) => Some(session_timer::Input::Gone(id.clone())),
                 DiffItem::Update { .. } => None,
             })
@@ -181,10 +181,6 @@ impl Duties {
             }
         }
     }
-}
-
-fn lease(session: &Session) -> Lease {
-    Lease { id: session.id.clone(), ttl_ms: session.ttl_ms }
 }
 
 /// Proposes a command. What fails is asked for again: by the session timer soon, by the next look otherwise.

@@ -16,10 +16,10 @@ use std::time::Duration;
 use agent_core::reconcile::{Member, ServerTags};
 use agent_core::state::State;
 use agent_core::store::Store;
-use agent_raft::disk::Disk;
+use agent_raft::disk::open::OpenError;
 use agent_raft::{Consensus, Server, StartError};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::checks::Prober;
 use crate::control::{self, Control};
@@ -27,7 +27,8 @@ use crate::dns::{self, DnsOptions, DnsServer};
 use crate::env::{Env, ListenAddress, Listener};
 use crate::http::{self, Api};
 use crate::leader;
-use crate::sync::{self, LocalHandle};
+use crate::persist::Persist;
+use crate::sync::{self, LocalHandle, RaftCatalog};
 use crate::telemetry::{LogStream, Metrics};
 
 pub use settings::Settings;
@@ -40,8 +41,6 @@ const HOLD_TIME: Duration = Duration::from_secs(7);
 
 /// The parts of the outside world that are not in [`Env`], because only the agent as a whole uses them.
 pub struct Parts {
-    /// Where Raft keeps its log.
-    pub disk: Arc<dyn Disk>,
     /// What runs health checks.
     pub prober: Arc<dyn Prober>,
     /// The log of the process, for those who follow it.
@@ -75,6 +74,8 @@ pub enum AgentError {
     },
     /// DNS could not listen. The text names the address.
     Dns(io::Error),
+    /// The Raft log could not be opened. The text names the file.
+    Disk(OpenError),
     /// Raft could not start.
     Raft(StartError),
 }
@@ -83,13 +84,19 @@ impl fmt::Display for AgentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             AgentError::Listen { what, address, error } if error.kind() == io::ErrorKind::AddrInUse => {
-                write!(f, "could not listen for {what} on {address}: bind: address already in use: stop what listens there or choose another port")
+                write!(
+                    f,
+                    "could not listen for {what} on {address}: bind: address already in use: stop what listens there or choose another port"
+                )
             }
-            AgentError::Listen { what, address, error } => write!(f, "could not listen for {what} on {address}: {error}"),
+            AgentError::Listen { what, address, error } => {
+                write!(f, "could not listen for {what} on {address}: {error}")
+            }
             AgentError::Dns(error) if error.kind() == io::ErrorKind::AddrInUse => {
                 write!(f, "{error}: address already in use: stop what listens there or choose another port")
             }
             AgentError::Dns(error) => error.fmt(f),
+            AgentError::Disk(error) => error.fmt(f),
             AgentError::Raft(error) => error.fmt(f),
         }
     }
@@ -106,7 +113,7 @@ impl Agent {
         let listeners = listen(&settings, &env).await?;
         let store = Arc::new(Store::new(State::default()));
         let dns = start_dns(&settings, &env, &store).await?;
-        let consensus = start_raft(&settings, &env, &parts, &store).await?;
+        let consensus = start_raft(&settings, &env, &store).await?;
         let metrics = Arc::new(Metrics::new(Arc::clone(&env.clock), &settings.metrics_host));
 
         let mut tasks = JoinSet::new();
@@ -123,14 +130,14 @@ impl Agent {
 
         let (local, sync) = sync::start(sync::Deps {
             env: env.clone(),
-            store: Arc::clone(&store),
-            catalog: Arc::new(consensus.clone()),
+            catalog: Arc::new(RaftCatalog { consensus: consensus.clone(), store: Arc::clone(&store) }),
             prober: parts.prober,
-            persist: settings.persist,
+            persist: settings.data_dir.map(Persist::new),
             settings: settings.local,
             config: settings.definitions,
         });
-        tasks.spawn(async move { drop(sync.await) });
+        let sync = EndsWithUs(sync);
+        tasks.spawn(sync.ended());
 
         let (door, control) = control::channel();
         let api = Arc::new(Api {
@@ -194,6 +201,25 @@ impl Agent {
     }
 }
 
+/// A task that is ended when this is dropped, like those of a [`JoinSet`].
+struct EndsWithUs(JoinHandle<()>);
+
+impl EndsWithUs {
+    async fn ended(mut self) {
+        if let Err(error) = (&mut self.0).await
+            && error.is_panic()
+        {
+            tracing::error!("the loop around local state broke: {error}");
+        }
+    }
+}
+
+impl Drop for EndsWithUs {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Resolves when the agent is told to stop, or was dropped.
 async fn until(mut stopped: watch::Receiver<bool>) {
     // An error means that the agent is gone: that is a reason to stop, too.
@@ -224,7 +250,8 @@ async fn start_dns(settings: &Settings, env: &Env, store: &Arc<Store>) -> Result
     dns::start(options).await.map(Some).map_err(AgentError::Dns)
 }
 
-async fn start_raft(settings: &Settings, env: &Env, parts: &Parts, store: &Arc<Store>) -> Result<Consensus, AgentError> {
+async fn start_raft(settings: &Settings, env: &Env, store: &Arc<Store>) -> Result<Consensus, AgentError> {
+    let disk = env.disks.open(settings.data_dir.as_deref()).await.map_err(AgentError::Disk)?;
     let identity = &settings.identity;
     let stamping = env.clone();
     let config = agent_raft::Config {
@@ -237,7 +264,7 @@ async fn start_raft(settings: &Settings, env: &Env, parts: &Parts, store: &Arc<S
         bootstrap: settings.identity.bootstrap,
         timing: settings.timing,
         hold_time: HOLD_TIME,
-        disk: Arc::clone(&parts.disk),
+        disk,
         transport: Arc::new(agent_raft::network::Alone),
         store: Arc::clone(store),
         stamp: Arc::new(move || {

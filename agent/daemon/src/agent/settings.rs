@@ -1,7 +1,7 @@
 //! What an agent is started with: the configuration, sorted by the room that uses it.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::path::PathBuf;
 
 use agent_core::dns::DnsConfig;
 use agent_core::local::{self, Definitions};
@@ -10,7 +10,6 @@ use agent_raft::Timing;
 
 use crate::env::ListenAddress;
 use crate::http::{Identity, Limits};
-use crate::persist::Persist;
 
 /// The settings of one agent.
 #[derive(Clone, Debug)]
@@ -33,8 +32,8 @@ pub struct Settings {
     pub local: local::Settings,
     /// Services and checks from configuration files.
     pub definitions: Definitions,
-    /// Where definitions registered over HTTP are kept; `None` keeps nothing.
-    pub persist: Option<Persist>,
+    /// Where the Raft log and definitions registered over HTTP are kept; `None` keeps nothing.
+    pub data_dir: Option<PathBuf>,
     /// The host in the names of gauges; empty for none.
     pub metrics_host: String,
 }
@@ -62,14 +61,10 @@ impl Settings {
             dns_addresses: Vec::new(),
             dns: DnsConfig::default(),
             rpc_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8300)),
-            timing: Timing {
-                heartbeat: Duration::from_millis(100),
-                election_min: Duration::from_millis(300),
-                election_max: Duration::from_millis(600),
-            },
+            timing: Timing::default(),
             local: local::Settings::new(node, seed),
             definitions: Definitions::default(),
-            persist: None,
+            data_dir: None,
             metrics_host: String::new(),
         }
     }
