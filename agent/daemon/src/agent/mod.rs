@@ -7,6 +7,8 @@
 
 pub mod command;
 pub mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;

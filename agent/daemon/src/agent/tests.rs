@@ -1,0 +1,47 @@
+//! The rooms together, in one process.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::*;
+use crate::checks::SystemProber;
+
+const NODE_ID: &str = "7a1a6d5e-0000-4000-8000-000000000001";
+
+async fn started() -> Agent {
+    let settings = Settings::alone("one", NODE_ID, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1);
+    let parts = Parts { prober: Arc::new(SystemProber::default()), log: None };
+    Agent::start(settings, Env::real(), parts).await.expect("an agent in memory starts")
+}
+
+#[tokio::test]
+async fn a_new_agent_leads_and_is_in_its_own_catalog() {
+    let agent = started().await;
+    assert!(agent.consensus().leadership().is_self);
+    let [ListenAddress::Tcp(address)] = agent.http_addresses() else { panic!("one TCP listener was asked for") };
+    let stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(hyper_util::rt::TokioIo::new(stream)).await.expect("HTTP");
+    tokio::spawn(connection);
+    let path = "/v1/health/service/consul?index=1&wait=10s&passing";
+    let request = hyper::Request::get(path).body(http_body_util::Empty::<bytes::Bytes>::new()).expect("a request");
+    let response = sender.send_request(request).await.expect("an answer");
+    assert_eq!(response.status(), 200);
+    let body = http_body_util::BodyExt::collect(response.into_body()).await.expect("a body").to_bytes();
+    let found: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(found[0]["Node"]["Node"], "one");
+    agent.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_by_name() {
+    let first = started().await;
+    let [ListenAddress::Tcp(address)] = *first.http_addresses() else { panic!("one TCP listener was asked for") };
+    let settings = Settings::alone("two", NODE_ID, address, 1);
+    let parts = Parts { prober: Arc::new(SystemProber::default()), log: None };
+    let error = Agent::start(settings, Env::real(), parts).await.map(|_| ()).expect_err("the port is in use");
+    assert!(
+        error.to_string().contains(&address.to_string()) && error.to_string().contains("already in use"),
+        "{error}"
+    );
+    first.shutdown().await;
+}
