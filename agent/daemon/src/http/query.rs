@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::error::ApiError;
-use super::request::Request;
+use super::request::{Request, parse_uint};
 use super::response::Response;
 use crate::definition::duration;
 
@@ -56,7 +56,7 @@ impl ReadOptions {
         check_scope(api, request)?;
         let index = match request.parameter("index").unwrap_or_default() {
             "" => 0,
-            text => text.parse().map_err(|_| ApiError::bad_request("Invalid index"))?,
+            text => parse_uint(text).map_err(|_| ApiError::bad_request("Invalid index"))?,
         };
         let wait = wait(api, request.parameter("wait").unwrap_or_default())?;
         let consistency = match (request.has("stale"), request.has("consistent")) {
@@ -81,7 +81,7 @@ impl ReadOptions {
 pub fn check_scope(api: &Api, request: &Request) -> Result<(), ApiError> {
     match request.parameter("dc") {
         None | Some("") => {}
-        Some(dc) if dc.eq_ignore_ascii_case(&api.identity.datacenter) => {}
+        Some(dc) if dc == api.identity.datacenter => {}
         Some(_) => return Err(ApiError::internal("No path to datacenter")),
     }
     for (name, what) in [("ns", "Namespaces are"), ("partition", "Partitions are")] {
@@ -163,7 +163,11 @@ async fn wait_past<T>(
     }
 }
 
-async fn barrier(api: &Api, consistency: Consistency) -> Result<(), ApiError> {
+/// Waits until a read of the local state is as fresh as that.
+///
+/// # Errors
+/// 500 `No cluster leader`.
+pub async fn barrier(api: &Api, consistency: Consistency) -> Result<(), ApiError> {
     let mode = match consistency {
         Consistency::Stale => return Ok(()),
         Consistency::Default => ReadMode::Lease,

@@ -21,6 +21,8 @@ pub struct Request {
     pub path: String,
     /// Decoded query parameters in their order.
     pub query: Vec<(String, String)>,
+    /// The query as it came, for redirects.
+    pub raw_query: Option<String>,
     /// The headers.
     pub headers: HeaderMap,
     /// The body, within the route's limit.
@@ -37,7 +39,7 @@ impl Request {
     /// Takes a request apart.
     ///
     /// # Errors
-    /// 400 when the path is not properly encoded or holds a line feed.
+    /// 400 when the path is not properly encoded or holds a control character.
     pub fn new(
         method: Method,
         uri: &Uri,
@@ -46,7 +48,7 @@ impl Request {
         peer: Option<SocketAddr>,
     ) -> Result<Self, ApiError> {
         let path = decode(uri.path(), false).ok_or_else(|| ApiError::bad_request("400 Bad Request"))?;
-        if path.contains('\n') {
+        if path.contains(char::is_control) {
             return Err(ApiError::bad_request(""));
         }
         let query = parse_query(uri.query().unwrap_or_default());
@@ -55,6 +57,7 @@ impl Request {
             method,
             path,
             query,
+            raw_query: uri.query().map(str::to_owned),
             headers,
             body,
             peer,
@@ -150,6 +153,53 @@ pub fn parse_query(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
+/// A query as Go prints it: parameters sorted by name, values in their order.
+pub fn encode_query(query: &[(String, String)]) -> String {
+    let mut sorted: Vec<&(String, String)> = query.iter().collect();
+    sorted.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut text = String::new();
+    for (name, value) in sorted {
+        if !text.is_empty() {
+            text.push('&');
+        }
+        escape(name, "-_.~", &mut text);
+        text.push('=');
+        escape(value, "-_.~", &mut text);
+    }
+    text.replace("%20", "+")
+}
+
+/// A path with the characters escaped that Go escapes in one.
+pub fn encode_path(path: &str) -> String {
+    let mut text = String::with_capacity(path.len());
+    escape(path, "-_.~$&+,/:;=@", &mut text);
+    text
+}
+
+fn escape(text: &str, plain: &str, out: &mut String) {
+    for byte in text.bytes() {
+        let character = char::from(byte);
+        if byte.is_ascii_alphanumeric() || plain.contains(character) {
+            out.push(character);
+        } else {
+            out.push_str(&format!("%{byte:02X}"));
+        }
+    }
+}
+
+/// An unsigned integer.
+///
+/// # Errors
+/// What Go's `strconv` says.
+pub fn parse_uint(text: &str) -> Result<u64, String> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let fault = if digits { "value out of range" } else { "invalid syntax" };
+    match text.parse() {
+        Ok(number) if digits => Ok(number),
+        Ok(_) | Err(_) => Err(format!("strconv.ParseUint: parsing {text:?}: {fault}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_encodings_and_line_feeds_are_refused() {
+    fn bad_encodings_and_control_characters_are_refused() {
         for path in ["/v1/kv/%zz", "/v1/kv/%4", "/v1/kv/%ff", "/v1/kv/a%0ab"] {
             let uri = path.parse().expect("a URI");
             let refused =
@@ -194,5 +244,25 @@ mod tests {
     #[test]
     fn the_log_never_shows_a_token() {
         assert_eq!(request("/v1/kv/a?token=secret&raw", &[]).shown_url(), "/v1/kv/a?token=<hidden>&raw");
+    }
+
+    #[test]
+    fn queries_are_printed_as_in_go() {
+        let query = parse_query("foo=b%20c&foo=d&acquire=y%2F&cas");
+        assert_eq!(encode_query(&query), "acquire=y%2F&cas=&foo=b+c&foo=d");
+    }
+
+    #[test]
+    fn integers_are_refused_as_in_go() {
+        assert_eq!(parse_uint("18446744073709551615"), Ok(u64::MAX));
+        for (text, fault) in [
+            ("", "invalid syntax"),
+            ("x", "invalid syntax"),
+            ("-1", "invalid syntax"),
+            ("+1", "invalid syntax"),
+            ("18446744073709551616", "value out of range"),
+        ] {
+            assert_eq!(parse_uint(text), Err(format!("strconv.ParseUint: parsing \"{text}\": {fault}")));
+        }
     }
 }

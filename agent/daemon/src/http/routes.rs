@@ -14,7 +14,7 @@ use super::request::Request;
 use super::response::Response;
 use super::{
     Api, acl, agent_check, agent_health, agent_process, agent_self, agent_service, catalog, catalog_write, coordinate,
-    health, status,
+    health, kv, operator, path, session, status,
 };
 use crate::env::BoxFuture;
 
@@ -75,6 +75,9 @@ const FAMILIES: &[&[Route]] = &[
     catalog_write::ROUTES,
     coordinate::ROUTES,
     health::ROUTES,
+    kv::ROUTES,
+    operator::ROUTES,
+    session::ROUTES,
     status::ROUTES,
 ];
 
@@ -118,7 +121,14 @@ pub async fn dispatch(api: &Api, request: &mut Request) -> (Response, &'static s
             "blocked",
         );
     }
+    if let Some(clean) = path::cleaned(&request.path) {
+        return (path::moved(request, &clean), "redirect");
+    }
     let Some((pattern, endpoint)) = find(&request.path) else {
+        if let Some(prefix) = TABLE.prefixes.iter().find(|(prefix, _)| prefix.strip_suffix('/') == Some(&request.path))
+        {
+            return (path::moved(request, prefix.0), "redirect");
+        }
         return (Response::empty(StatusCode::NOT_FOUND), "unknown");
     };
     request.rest = request.path.strip_prefix(pattern).unwrap_or_default().to_owned();

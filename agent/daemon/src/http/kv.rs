@@ -1,0 +1,179 @@
+//! `/v1/kv`: read, write and delete keys.
+//!
+//! The rules are the state machine's; this file turns parameters into commands
+//! and records into Consul's JSON, straight from the shared records.
+
+use std::sync::Arc;
+
+use agent_core::state::command::{KvOp, KvWrite};
+use agent_core::state::tables::KvEntry;
+use agent_core::state::{Command, Reply};
+use agent_core::watch::Topic;
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use hyper::StatusCode;
+use serde::{Serialize, Serializer};
+
+use super::Api;
+use super::authorize::{Access, Resource};
+use super::error::ApiError;
+use super::query::{ReadOptions, check_scope, read};
+use super::request::{Request, encode_query, parse_uint};
+use super::response::Response;
+use super::routes::{Route, route};
+
+pub(super) const ROUTES: &[Route] =
+    &[route!(GET "/v1/kv/" => get), route!(PUT "/v1/kv/" => put, KvValue), route!(DELETE "/v1/kv/" => delete)];
+
+/// A key as Consul prints it.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct KvView<'a> {
+    lock_index: u64,
+    key: &'a str,
+    flags: u64,
+    #[serde(serialize_with = "base64_or_null")]
+    value: Option<&'a [u8]>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    session: &'a str,
+    create_index: u64,
+    modify_index: u64,
+}
+
+impl<'a> KvView<'a> {
+    pub(super) fn new(entry: &'a KvEntry) -> Self {
+        KvView {
+            lock_index: entry.lock_index,
+            key: &entry.key,
+            flags: entry.flags,
+            value: (!entry.value.is_empty()).then_some(&*entry.value),
+            session: &entry.session,
+            create_index: entry.create_index,
+            modify_index: entry.modify_index,
+        }
+    }
+}
+
+fn base64_or_null<S: Serializer>(value: &Option<&[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(bytes) => serializer.collect_str(&Base64Display::new(bytes, &STANDARD)),
+        None => serializer.serialize_none(),
+    }
+}
+
+async fn get(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    let options = ReadOptions::parse(api, request)?;
+    if request.has("keys") {
+        return keys(api, request, &options).await;
+    }
+    if request.has("recurse") {
+        return recurse(api, request, &options).await;
+    }
+    let key = key(request)?;
+    request.require(Access::Read, Resource::Key(key))?;
+    let found = read(api, &options, &[Topic::KvKey(key.to_owned())], |state| state.kv_get(key)).await?;
+    match &found.value {
+        None => Ok(found.not_found()),
+        Some(entry) if request.has("raw") => Ok(found.with_headers(raw(entry))),
+        Some(entry) => Ok(found.json(api, request, &[KvView::new(entry)])),
+    }
+}
+
+async fn recurse(api: &Api, request: &Request, options: &ReadOptions) -> Result<Response, ApiError> {
+    let prefix = request.rest.as_str();
+    request.require(Access::List, Resource::KeyPrefix(prefix))?;
+    let found = read(api, options, &[Topic::KvPrefix(prefix.to_owned())], |state| state.kv_list(prefix)).await?;
+    if found.value.is_empty() {
+        return Ok(found.not_found());
+    }
+    let views: Vec<KvView<'_>> = found.value.iter().map(|entry| KvView::new(entry)).collect();
+    Ok(found.json(api, request, &views))
+}
+
+async fn keys(api: &Api, request: &Request, options: &ReadOptions) -> Result<Response, ApiError> {
+    let prefix = request.rest.as_str();
+    let separator = request.parameter("separator").unwrap_or_default();
+    request.require(Access::List, Resource::KeyPrefix(prefix))?;
+    let topics = [Topic::KvPrefix(prefix.to_owned())];
+    let found = read(api, options, &topics, |state| state.kv_keys(prefix, separator)).await?;
+    // The root is always there, even when nothing is below it.
+    if found.value.is_empty() && !prefix.is_empty() {
+        return Ok(found.not_found());
+    }
+    Ok(found.json(api, request, &found.value))
+}
+
+/// The value alone, with headers that keep a browser from running it.
+fn raw(entry: &KvEntry) -> Response {
+    let mut response = Response::text(StatusCode::OK, entry.value.to_vec());
+    response.set_header("content-type", "text/plain");
+    response.set_header("x-content-type-options", "nosniff");
+    response.set_header("content-security-policy", "sandbox");
+    response
+}
+
+async fn put(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    check_scope(api, request)?;
+    let key = key(request)?;
+    check_conflict(request, &["cas", "acquire", "release"])?;
+    let flags = uint(request, "flags")?.unwrap_or(0);
+    let write = KvWrite { key: key.to_owned(), value: Arc::from(&request.body[..]), flags };
+    let op = if let Some(index) = uint(request, "cas")? {
+        KvOp::Cas { write, index }
+    } else if let Some(session) = request.parameter("acquire") {
+        KvOp::Lock { write, session: session.to_owned() }
+    } else if let Some(session) = request.parameter("release") {
+        KvOp::Unlock { write, session: session.to_owned() }
+    } else {
+        KvOp::Set(write)
+    };
+    request.require(Access::Write, Resource::Key(key))?;
+    apply(api, request, op).await
+}
+
+async fn delete(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    check_scope(api, request)?;
+    check_conflict(request, &["recurse", "cas"])?;
+    let path = request.rest.as_str();
+    let op = if request.has("recurse") {
+        request.require(Access::Write, Resource::KeyPrefix(path))?;
+        KvOp::DeleteTree { prefix: path.to_owned() }
+    } else {
+        let key = key(request)?.to_owned();
+        request.require(Access::Write, Resource::Key(&key))?;
+        match uint(request, "cas")? {
+            Some(index) => KvOp::DeleteCas { key, index },
+            None => KvOp::Delete { key },
+        }
+    };
+    apply(api, request, op).await
+}
+
+/// Proposes the operation; answers whether it happened.
+async fn apply(api: &Api, request: &Request, op: KvOp) -> Result<Response, ApiError> {
+    let happened = match api.write(Command::Kv(op)).await?.reply {
+        Reply::Bool(happened) => happened,
+        Reply::Done | Reply::Txn(_) | Reply::TxnRefused(_) | Reply::Refused(_) => true,
+    };
+    Ok(Response::json(request, api.limits.pretty, &happened))
+}
+
+fn key(request: &Request) -> Result<&str, ApiError> {
+    match request.rest.as_str() {
+        "" => Err(ApiError::bad_request("Missing key name")),
+        key => Ok(key),
+    }
+}
+
+/// Refuses a request with more than one of `names`.
+fn check_conflict(request: &Request, names: &[&str]) -> Result<(), ApiError> {
+    if names.iter().filter(|name| request.has(name)).count() < 2 {
+        return Ok(());
+    }
+    Err(ApiError::bad_request(format!("Conflicting flags: {}", encode_query(&request.query))))
+}
+
+/// An unsigned parameter. A bad one is Consul's 500.
+fn uint(request: &Request, name: &str) -> Result<Option<u64>, ApiError> {
+    request.parameter(name).map(|text| parse_uint(text).map_err(ApiError::internal)).transpose()
+}

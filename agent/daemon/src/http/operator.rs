@@ -1,0 +1,85 @@
+//! `/v1/operator`: the servers as Raft sees them.
+
+use agent_raft::Consensus;
+use serde::Serialize;
+
+use super::Api;
+use super::authorize::{Access, Resource};
+use super::error::ApiError;
+use super::query::check_scope;
+use super::request::Request;
+use super::response::Response;
+use super::routes::{Route, route};
+
+pub(super) const ROUTES: &[Route] = &[
+    route!(GET "/v1/operator/raft/configuration" => raft_configuration),
+    route!(DELETE "/v1/operator/raft/peer" => raft_remove_peer),
+];
+
+/// Consul's number for the Raft protocol whose answers these are.
+const RAFT_PROTOCOL: &str = "3";
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Configuration {
+    servers: Vec<ServerView>,
+    index: u64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ServerView {
+    #[serde(rename = "ID")]
+    id: String,
+    node: String,
+    address: String,
+    leader: bool,
+    protocol_version: &'static str,
+    voter: bool,
+}
+
+fn servers(consensus: &Consensus) -> Vec<ServerView> {
+    let leader = consensus.leadership().leader.map(|server| server.id);
+    let view = |server: agent_raft::Server| ServerView {
+        leader: leader.as_ref() == Some(&server.id),
+        id: server.id,
+        node: server.node,
+        address: server.address.to_string(),
+        protocol_version: RAFT_PROTOCOL,
+        voter: server.voter,
+    };
+    consensus.servers().into_iter().map(view).collect()
+}
+
+async fn raft_configuration(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    check_scope(api, request)?;
+    request.require(Access::Read, Resource::Operator)?;
+    let configuration = Configuration { servers: servers(&api.consensus), index: 0 };
+    Ok(Response::json(request, api.limits.pretty, &configuration))
+}
+
+/// Refuses to remove a server: one that is alone can't be, and others are not known here.
+async fn raft_remove_peer(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    check_scope(api, request)?;
+    request.require(Access::Write, Resource::Operator)?;
+    let known = servers(&api.consensus);
+    let refusal = match (request.parameter("id"), request.parameter("address")) {
+        (None, None) => {
+            let text =
+                "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove";
+            return Err(ApiError::bad_request(text));
+        }
+        (Some(_), Some(_)) => {
+            return Err(ApiError::bad_request("Bad request: Must specify only one of ?id or ?address"));
+        }
+        (Some(id), None) if known.iter().any(|server| server.id == id) => cannot_remove(),
+        (Some(id), None) => format!("id {id:?} was not found in the Raft configuration"),
+        (None, Some(address)) if known.iter().any(|server| server.address == address) => cannot_remove(),
+        (None, Some(address)) => format!("address {address:?} was not found in the Raft configuration"),
+    };
+    Err(ApiError::internal(refusal))
+}
+
+fn cannot_remove() -> String {
+    "could not remove the server: it is the only one of the data centre".to_owned()
+}
