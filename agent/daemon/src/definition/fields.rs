@@ -45,11 +45,14 @@ impl<'a> Fields<'a> {
         Self::open_any(value, source, what)?.refuse_unknown(value, &known)
     }
 
-    /// Opens an object and ignores what nobody asks for.
+    /// Opens an object and ignores what nobody asks for. `null` is an empty object.
     ///
     /// # Errors
     /// The value is no object.
     pub fn open_any(value: &'a Value, source: Source, what: &str) -> Result<Self, DecodeError> {
+        if value.is_null() {
+            return Ok(Fields { source, owner: "", found: BTreeMap::new() });
+        }
         let object = as_object(value, source).ok_or_else(|| {
             DecodeError::Shape(format!("json: cannot unmarshal {} into Go value of type {what}", kind_of(value)))
         })?;

@@ -104,6 +104,17 @@ impl Proxy {
         })
     }
 
+    /// Fills in what an agent fills in for its own services; the catalog keeps proxies as they come.
+    #[must_use]
+    pub fn with_defaults(mut self) -> Proxy {
+        for upstream in &mut self.upstreams {
+            if upstream.destination_type.is_empty() {
+                upstream.destination_type.push_str("service");
+            }
+        }
+        self
+    }
+
     /// Reads [`Proxy::to_json`]'s text back; anything else is an empty proxy.
     pub fn from_json(text: &str) -> Proxy {
         serde_json::from_str(text).unwrap_or_default()
@@ -121,12 +132,8 @@ impl Proxy {
 impl Upstream {
     fn decode(value: &Value, source: Source) -> Result<Upstream, DecodeError> {
         let fields = Fields::open(value, UPSTREAM_FIELDS, source, "structs.Upstream")?;
-        let mut kind = fields.string("DestinationType")?;
-        if kind.is_empty() {
-            kind.push_str("service");
-        }
         Ok(Upstream {
-            destination_type: kind,
+            destination_type: fields.string("DestinationType")?,
             destination_namespace: fields.string("DestinationNamespace")?,
             destination_name: fields.string("DestinationName")?,
             datacenter: fields.string("Datacenter")?,

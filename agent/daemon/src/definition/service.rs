@@ -67,6 +67,7 @@ impl RawService {
         let name = fields.string("Name")?;
         let id = fields.string("ID")?;
         let proxy = fields.get("Proxy").map_or(Ok(Proxy::default()), |value| Proxy::decode(value, source))?;
+        let proxy = proxy.with_defaults();
         let (connect_native, sidecar) = connect(fields, source)?;
         let service = Service {
             id: if id.is_empty() { name.clone() } else { id },

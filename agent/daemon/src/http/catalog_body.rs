@@ -117,7 +117,7 @@ pub fn decode_register(body: &Value) -> Result<CatalogWrite, BodyError> {
         ..Node::default()
     };
     let skip_node_update = fields.flag("SkipNodeUpdate")?.unwrap_or(false);
-    let service = fields.get("Service").map(|value| RawService::read(value)).transpose()?;
+    let service = fields.get("Service").map(RawService::read).transpose()?;
     let checks = fields.get("Check").into_iter().chain(fields.list("Checks", "structs.HealthChecks")?);
     let checks = checks.map(RawCheck::read).collect::<Result<Vec<_>, _>>()?;
     validate_node(&node, skip_node_update)?;

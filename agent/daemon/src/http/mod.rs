@@ -31,6 +31,8 @@ pub mod routes;
 pub mod server;
 mod session;
 mod status;
+#[cfg(test)]
+mod story_tests;
 pub mod view;
 
 use std::collections::BTreeMap;
