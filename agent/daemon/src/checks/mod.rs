@@ -12,6 +12,8 @@ mod http;
 mod script;
 mod tail;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod tls;
 mod udp;
 

@@ -3,6 +3,7 @@
 //! The authorities are read from disk when the first probe needs them. Errors
 //! read as Go words them.
 
+use std::io;
 use std::sync::Arc;
 
 use agent_core::health::spec::TlsOptions;
@@ -13,6 +14,8 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootC
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 use tokio_rustls::client::TlsStream;
+
+use super::dial::os_text;
 
 /// Opens TLS sessions over connections. Reads the system's certificate authorities once, when first needed.
 #[derive(Debug, Default)]
@@ -39,10 +42,7 @@ impl TlsConnector {
         let name = if options.server_name.is_empty() { host } else { &options.server_name };
         let name = ServerName::try_from(name.to_owned()).map_err(|_| format!("tls: invalid server name {name:?}"))?;
         let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-        connector.connect(name.clone(), stream).await.map_err(|error| {
-            let inner = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
-            inner.map_or_else(|| error.to_string(), |e| explain(e, &name))
-        })
+        connector.connect(name.clone(), stream).await.map_err(|error| explain(&error, &name))
     }
 
     async fn config(&self, options: &TlsOptions) -> Result<ClientConfig, String> {
@@ -72,8 +72,11 @@ async fn load_roots() -> Arc<RootCertStore> {
 }
 
 /// Go's words for the errors that operators meet.
-fn explain(error: &Error, name: &ServerName<'_>) -> String {
-    match error {
+fn explain(error: &io::Error, name: &ServerName<'_>) -> String {
+    let Some(inner) = error.get_ref().and_then(|e| e.downcast_ref::<Error>()) else {
+        return if error.kind() == io::ErrorKind::UnexpectedEof { "EOF".to_owned() } else { os_text(error) };
+    };
+    match inner {
         Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
             "x509: certificate signed by unknown authority".to_owned()
         }
