@@ -46,13 +46,23 @@ pub(super) struct Cadence {
     phase: Phase,
     full_at: Instant,
     may_write: bool,
+    /// Servers changed while something was in flight: if that fails, the reason may be gone already.
+    is_hopeful: bool,
     last_id: SyncId,
 }
 
 impl Cadence {
     /// Compares for the first time at once.
     pub(super) fn new(interval: Duration) -> Self {
-        Cadence { interval, cluster_size: 1, phase: Phase::Idle, full_at: Instant::START, may_write: false, last_id: 0 }
+        Cadence {
+            interval,
+            cluster_size: 1,
+            phase: Phase::Idle,
+            full_at: Instant::START,
+            may_write: false,
+            is_hopeful: false,
+            last_id: 0,
+        }
     }
 
     pub(super) fn set_cluster_size(&mut self, members: usize) {
@@ -71,6 +81,7 @@ impl Cadence {
 
     pub(super) fn reading(&mut self) {
         self.phase = Phase::Reading;
+        self.is_hopeful = false;
     }
 
     /// The catalog was read.
@@ -82,6 +93,7 @@ impl Cadence {
 
     pub(super) fn writing(&mut self, covered: Vec<Vec<Covered>>) -> SyncId {
         self.last_id += 1;
+        self.is_hopeful = false;
         self.phase = Phase::Writing { id: self.last_id, covered };
         self.last_id
     }
@@ -101,17 +113,23 @@ impl Cadence {
     pub(super) fn failed(&mut self, now: Instant, random: u64) {
         self.phase = Phase::Idle;
         self.may_write = false;
-        self.full_at = now + RETRY + part(RETRY * scale(self.cluster_size), random);
+        let wait = if std::mem::take(&mut self.is_hopeful) {
+            self.spread(random)
+        } else {
+            RETRY + part(RETRY * scale(self.cluster_size), random)
+        };
+        self.full_at = now + wait;
     }
 
-    /// Servers changed: compares soon. A cluster of one has nobody to spread out from.
+    /// Servers changed: compares soon.
     pub(super) fn servers_changed(&mut self, now: Instant, random: u64) {
-        let spread = if self.cluster_size <= 1 {
-            Duration::ZERO
-        } else {
-            part(SERVERS_CHANGED * scale(self.cluster_size), random)
-        };
-        self.full_at = self.full_at.min(now + spread);
+        self.is_hopeful = !matches!(self.phase, Phase::Idle);
+        self.full_at = self.full_at.min(now + self.spread(random));
+    }
+
+    /// How long to hold back after servers changed. A cluster of one has nobody to spread out from.
+    fn spread(&self, random: u64) -> Duration {
+        if self.cluster_size <= 1 { Duration::ZERO } else { part(SERVERS_CHANGED * scale(self.cluster_size), random) }
     }
 
     pub(super) fn deadline(&self) -> Option<(Instant, &'static str)> {

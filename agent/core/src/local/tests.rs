@@ -527,6 +527,17 @@ fn a_new_leader_ends_the_wait() {
 }
 
 #[test]
+fn a_leader_that_appears_while_the_catalog_is_read_is_asked_again_at_once() {
+    let mut world = World::new();
+    let first = world.local.step(world.now, Input::Tick);
+    assert_eq!(first, [Output::ReadRemote]);
+    world.step(Input::ServersChanged);
+    world.step(Input::RemoteView(Err("No cluster leader".into())));
+    world.add_service("web", vec![]);
+    assert_eq!(world.catalog_services(), ["web"]);
+}
+
+#[test]
 fn a_change_during_a_write_goes_out_after_it() {
     let mut world = World::new();
     world.add_service("web", vec![ttl("w", 1000)]);
