@@ -7,9 +7,8 @@
 //! service exists or scripts are allowed.
 
 mod check;
-pub(crate) mod duration;
+mod duration;
 mod fields;
-mod json;
 mod proxy;
 mod service;
 
@@ -18,7 +17,6 @@ use std::fmt;
 pub use check::decode_check;
 pub use duration::milliseconds;
 pub use fields::Fields;
-pub use json::parse_json;
 pub use proxy::{MeshGateway, Proxy, Upstream};
 pub use service::{decode_meta, decode_service, tag_own_address, tagged_addresses, validate_proxy};
 

@@ -6,11 +6,12 @@ use agent_core::state::tables::{Check, Status};
 
 use super::agent_service::{filter, token};
 use super::authorize::{Access, Resource};
+use super::decode::request_body;
 use super::query::check_scope;
 use super::routes::{Route, route};
 use super::view::{ById, CheckView};
 use super::{Api, ApiError, Request, Response};
-use crate::definition::{Defaults, Fields, Source, decode_check, parse_json};
+use crate::definition::{Defaults, Fields, Source, decode_check};
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/v1/agent/checks" => checks),
@@ -45,7 +46,7 @@ async fn checks(api: &Api, request: &Request) -> Result<Response, ApiError> {
 
 async fn register(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
-    let mut spec = decode_check(&parse_json(&request.body)?, &Defaults::http())?;
+    let mut spec = decode_check(&request_body(&request.body)?, &Defaults::http())?;
     let view = api.local.view();
     let resource = match view.services.get(&spec.service_id) {
         Some(local) => Resource::Service(&local.service.name),
@@ -92,7 +93,7 @@ fn note(request: &Request) -> String {
 }
 
 async fn update(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    let body = parse_json(&request.body)?;
+    let body = request_body(&request.body)?;
     let fields = Fields::open(&body, &["Status", "Output"], Source::Http, "agent.checkUpdate")?.of("checkUpdate");
     let (word, output) = (fields.string("Status")?, fields.string("Output")?);
     let status =

@@ -8,11 +8,12 @@ use agent_core::state::tables::Service;
 
 use super::authorize::{Access, Resource};
 use super::catalog_listing::go_bool;
+use super::decode::request_body;
 use super::query::{ReadOptions, check_scope};
 use super::routes::{Route, route};
 use super::view::{AgentServiceView, ById};
 use super::{Api, ApiError, Request, Response, json};
-use crate::definition::{Defaults, decode_service, parse_json};
+use crate::definition::{Defaults, decode_service};
 use crate::sync::LocalError;
 
 pub(super) const ROUTES: &[Route] = &[
@@ -88,7 +89,7 @@ fn content_hash(service: &Service) -> String {
 
 async fn register(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
-    let mut spec = decode_service(&parse_json(&request.body)?, &Defaults::http())?;
+    let mut spec = decode_service(&request_body(&request.body)?, &Defaults::http())?;
     request.require(Access::Write, Resource::Service(&spec.service.name))?;
     spec.token = token(spec.token, request);
     let replace_existing_checks = matches!(request.parameter("replace-existing-checks"), Some("" | "true"));

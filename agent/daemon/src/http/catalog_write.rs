@@ -4,9 +4,10 @@ use agent_core::state::Command;
 
 use super::authorize::{Access, Resource};
 use super::catalog_body::{BodyError, CatalogWrite, decode_deregister, decode_register};
+use super::decode::request_body;
 use super::routes::{Route, route};
 use super::{Api, ApiError, Request, Response};
-use crate::definition::{DecodeError, parse_json};
+use crate::definition::DecodeError;
 
 pub(super) const ROUTES: &[Route] =
     &[route!(PUT "/v1/catalog/register" => register), route!(PUT "/v1/catalog/deregister" => deregister)];
@@ -27,11 +28,11 @@ impl From<DecodeError> for ApiError {
 }
 
 async fn register(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    write(api, request, decode_register(&parse_json(&request.body)?)?).await
+    write(api, request, decode_register(&request_body(&request.body)?)?).await
 }
 
 async fn deregister(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    write(api, request, decode_deregister(&parse_json(&request.body)?)?).await
+    write(api, request, decode_deregister(&request_body(&request.body)?)?).await
 }
 
 async fn write(api: &Api, request: &Request, write: CatalogWrite) -> Result<Response, ApiError> {

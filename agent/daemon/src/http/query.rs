@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use agent_core::duration;
 use agent_core::state::tables::Index;
 use agent_core::state::{Answer, State};
 use agent_core::watch::Topic;
@@ -19,7 +20,6 @@ use super::Api;
 use super::error::ApiError;
 use super::request::{Request, parse_uint};
 use super::response::Response;
-use crate::definition::duration;
 
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use agent_core::duration;
 use agent_core::state::tables::{Check, CheckDefinition, Index};
 use serde::{Serialize, Serializer};
 
@@ -61,21 +62,7 @@ impl GoDuration {
 
 impl Serialize for GoDuration {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&go_duration(self.0))
-    }
-}
-
-pub(super) fn go_duration(ms: u64) -> String {
-    let (hours, minutes, below) = (ms / 3_600_000, ms / 60_000 % 60, ms % 60_000);
-    let seconds = match below % 1_000 {
-        0 => format!("{}s", below / 1_000),
-        fraction => format!("{}.{}s", below / 1_000, format!("{fraction:03}").trim_end_matches('0')),
-    };
-    match (hours, minutes) {
-        (0, 0) if (1..1_000).contains(&ms) => format!("{ms}ms"),
-        (0, 0) => seconds,
-        (0, _) => format!("{minutes}m{seconds}"),
-        _ => format!("{hours}h{minutes}m{seconds}"),
+        serializer.serialize_str(&duration::format_ms(self.0))
     }
 }
 

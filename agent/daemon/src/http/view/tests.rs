@@ -142,15 +142,6 @@ fn a_proxy_as_the_agent_and_as_the_catalog_prints_it() {
     assert_eq!(json(ServiceView::new(&service)), catalog);
 }
 
-#[test]
-fn durations_are_printed_as_go_prints_them() {
-    let cases =
-        [(1, "1ms"), (1_500, "1.5s"), (10_000, "10s"), (60_000, "1m0s"), (90_010, "1m30.01s"), (3_600_000, "1h0m0s")];
-    for (ms, expected) in cases {
-        assert_eq!(super::check::go_duration(ms), expected);
-    }
-}
-
 fn json(view: impl Serialize) -> String {
     serde_json::to_string(&view).expect("views always serialise")
 }
