@@ -298,6 +298,38 @@ impl RawCheck {
     }
 }
 
+/// The service of a transaction as it was written: what it lacks is for the state machine to say.
+///
+/// # Errors
+/// What Go's decoder says.
+pub(super) fn transacted_service(value: &Value) -> Result<Service, DecodeError> {
+    let empty = Value::Object(serde_json::Map::new());
+    let value = if value.is_null() { &empty } else { value };
+    let raw = RawService::read(value)?;
+    let port = u16::try_from(raw.port)
+        .map_err(|_| DecodeError::Shape("invalid service port: must be between 0 and 65535".to_owned()))?;
+    let modify_index = Fields::open_any(value, Source::Http, "structs.NodeService")?.index("ModifyIndex")?;
+    Ok(Service { port, modify_index, ..raw.service })
+}
+
+/// The check of a transaction as it was written. Nothing said about its status means critical.
+///
+/// # Errors
+/// What Go's decoder says, or an unknown status.
+pub(super) fn transacted_check(value: &Value) -> Result<Check, DecodeError> {
+    let empty = Value::Object(serde_json::Map::new());
+    let value = if value.is_null() { &empty } else { value };
+    let RawCheck { check, status } = RawCheck::read(value)?;
+    let status = match status.as_str() {
+        "" => Status::Critical,
+        text => Status::parse(text).ok_or_else(|| {
+            DecodeError::Shape(format!("invalid check status {text:?}: must be passing, warning or critical"))
+        })?,
+    };
+    let modify_index = Fields::open_any(value, Source::Http, "structs.HealthCheck")?.index("ModifyIndex")?;
+    Ok(Check { status, modify_index, ..check })
+}
+
 /// How others run the check. Unknown fields are ignored, as Consul does here and only here.
 fn definition(value: &Value) -> Result<CheckDefinition, DecodeError> {
     let fields = Fields::open_any(value, Source::Http, "structs.HealthCheckDefinition")?.of("HealthCheckDefinition");

@@ -33,6 +33,8 @@ mod session;
 mod status;
 #[cfg(test)]
 mod story_tests;
+mod txn;
+mod txn_body;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -169,3 +171,6 @@ pub async fn handle(api: &Api, mut request: Request) -> Response {
     tracing::debug!(method = %request.method, url = %request.shown_url(), from = %request.shown_peer(), latency = %format!("{ms:.3}ms"), "Request finished");
     response
 }
+
+#[cfg(test)]
+mod tests;

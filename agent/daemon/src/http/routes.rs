@@ -14,7 +14,7 @@ use super::request::Request;
 use super::response::Response;
 use super::{
     Api, acl, agent_check, agent_health, agent_process, agent_self, agent_service, catalog, catalog_write, coordinate,
-    health, kv, operator, path, session, status,
+    health, kv, operator, path, session, status, txn,
 };
 use crate::env::BoxFuture;
 
@@ -79,6 +79,7 @@ const FAMILIES: &[&[Route]] = &[
     operator::ROUTES,
     session::ROUTES,
     status::ROUTES,
+    txn::ROUTES,
 ];
 
 /// The methods of one pattern.

@@ -1,0 +1,313 @@
+//! The whole API without sockets: requests in, responses out, over a server of one.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use agent_core::health::spec::{CheckSpec, Outcome};
+use agent_core::local::anti_entropy::Remote;
+use agent_core::local::{Definitions, Settings};
+use agent_core::state::State;
+use agent_core::state::command::Register;
+use agent_core::state::tables::{Check, Node, Status};
+use agent_raft::disk::memory::MemoryDisk;
+use agent_raft::network::Alone;
+use agent_raft::{Config, Leadership, ReadError, Server, Timing, WriteError};
+use bytes::Bytes;
+use hyper::Method;
+use hyper::header::HeaderMap;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::checks::Prober;
+use crate::control;
+use crate::env::BoxFuture;
+use crate::sync::{self, Catalog};
+
+/// Every case under `tests/cases/http/recorded`, as its README describes them.
+#[tokio::test]
+async fn recorded_cases_answer_as_consul_does() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/cases/http/recorded");
+    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
+    files.sort();
+    assert!(!files.is_empty());
+    let mut differences = Vec::new();
+    for file in files {
+        let case: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+        let World { api, renewals: _renewals } = world().await;
+        let mut captured = BTreeMap::new();
+        for (number, step) in case["steps"].as_array().unwrap().iter().enumerate() {
+            if let Err(difference) = replay(&api, step, &mut captured).await {
+                differences.push(format!("{}: step {number}: {}: {difference}", file.display(), step["request"]));
+            }
+        }
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_query_wakes_for_its_key_and_for_no_other() {
+    let World { api, .. } = world().await;
+    let index = put(&api, "a", "1").await;
+    let started = tokio::time::Instant::now();
+    let waiting = tokio::spawn(get(Arc::clone(&api), format!("/v1/kv/a?wait=60s&index={index}")));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    put(&api, "b", "1").await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    put(&api, "a", "2").await;
+
+    let response = waiting.await.unwrap();
+
+    assert_eq!(started.elapsed().as_secs(), 2);
+    assert!(index_of(&response) > index);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_blocking_query_ends_with_its_wait_and_the_same_index() {
+    let World { api, .. } = world().await;
+    let index = put(&api, "a", "1").await;
+    let started = tokio::time::Instant::now();
+
+    let response = get(Arc::clone(&api), format!("/v1/kv/a?wait=16s&index={index}")).await;
+
+    // Up to a sixteenth longer, so that waiters don't come back together.
+    assert!((16..=17).contains(&started.elapsed().as_secs()));
+    assert_eq!(index_of(&response), index);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_absent_key_is_waited_for_from_the_index_of_its_404() {
+    let World { api, .. } = world().await;
+    let index = index_of(&get(Arc::clone(&api), "/v1/kv/a".to_owned()).await);
+    let waiting = tokio::spawn(get(Arc::clone(&api), format!("/v1/kv/a?index={index}")));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    put(&api, "a", "1").await;
+
+    let response = waiting.await.unwrap();
+
+    assert_eq!(response.status.as_u16(), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_query_leaves_no_watch_behind() {
+    let World { api, .. } = world().await;
+    let index = put(&api, "a", "1").await;
+    let before = Arc::strong_count(&api);
+    let waiting = tokio::spawn(get(Arc::clone(&api), format!("/v1/kv/a?index={index}")));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+
+    assert_eq!(Arc::strong_count(&api), before);
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_releases_its_query() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let World { api, .. } = world().await;
+    let any = crate::env::ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
+    let listener = api.env.network.listen(&any).await.unwrap();
+    let crate::env::ListenAddress::Tcp(address) = listener.local_address() else { unreachable!("it is TCP") };
+    let server = tokio::spawn(server::serve(listener, Arc::clone(&api), std::future::pending()));
+    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+    client.write_all(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let read = client.read(&mut [0; 1024]).await.unwrap();
+    assert!(read > 0);
+    // The listening task and this test hold one each, the connection another.
+    assert_eq!(Arc::strong_count(&api), 3);
+
+    client.write_all(b"GET /v1/kv/a?index=9999999 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    drop(client);
+
+    while Arc::strong_count(&api) > 2 {
+        tokio::task::yield_now().await;
+    }
+    server.abort();
+}
+
+#[tokio::test]
+async fn renewing_a_session_with_a_ttl_tells_the_timers() {
+    let World { api, mut renewals } = world().await;
+    let created = send(&api, Method::PUT, "/v1/session/create", &[], br#"{"TTL":"10s"}"#).await;
+    let created: Value = serde_json::from_slice(created.whole()).unwrap();
+    let id = created["ID"].as_str().unwrap();
+
+    let renewed = send(&api, Method::PUT, &format!("/v1/session/renew/{id}"), &[], b"").await;
+
+    assert_eq!(renewed.status.as_u16(), 200);
+    assert_eq!(renewals.try_recv().unwrap(), id);
+}
+
+async fn send(api: &Api, method: Method, path: &str, headers: &[(String, String)], body: &[u8]) -> Response {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(hyper::header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+    }
+    match Request::new(method, &path.parse().unwrap(), map, Bytes::copy_from_slice(body), None) {
+        Ok(request) => handle(api, request).await,
+        Err(error) => error.response(),
+    }
+}
+
+async fn get(api: Arc<Api>, path: String) -> Response {
+    send(&api, Method::GET, &path, &[], b"").await
+}
+
+/// Writes a key and returns its index.
+async fn put(api: &Arc<Api>, key: &str, value: &str) -> u64 {
+    let written = send(api, Method::PUT, &format!("/v1/kv/{key}"), &[], value.as_bytes()).await;
+    assert_eq!(written.whole(), b"true");
+    index_of(&get(Arc::clone(api), format!("/v1/kv/{key}")).await)
+}
+
+fn index_of(response: &Response) -> u64 {
+    response.headers["x-consul-index"].to_str().unwrap().parse().unwrap()
+}
+
+/// Sends one step's request and compares; remembers what the step captures.
+async fn replay(api: &Api, step: &Value, captured: &mut BTreeMap<String, String>) -> Result<(), String> {
+    let filled = |value: &Value| {
+        let text = value.as_str().unwrap_or_default().to_owned();
+        captured.iter().fold(text, |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
+    };
+    let request = &step["request"];
+    let method = request["method"].as_str().unwrap_or("GET").parse().unwrap();
+    let headers = request["headers"].as_object().into_iter().flatten();
+    let headers: Vec<_> = headers.map(|(name, value)| (name.clone(), filled(value))).collect();
+    let response = send(api, method, &filled(&request["path"]), &headers, filled(&request["body"]).as_bytes()).await;
+
+    let expected = &step["response"];
+    let text = String::from_utf8_lossy(response.whole()).into_owned();
+    if Value::from(response.status.as_u16()) != expected["status"] {
+        return Err(format!("status {} with {text}", response.status));
+    }
+    for (name, value) in expected["headers"].as_object().into_iter().flatten() {
+        let got = response.headers.get(name).and_then(|value| value.to_str().ok());
+        if got.is_none() || (value != "*" && got != value.as_str()) {
+            return Err(format!("header {name} is {got:?}"));
+        }
+    }
+    if let Some(wanted) = expected.get("text")
+        && filled(wanted) != text
+    {
+        return Err(format!("body {text:?}"));
+    }
+    let Some(wanted) = expected.get("json") else { return Ok(()) };
+    let got: Value = serde_json::from_str(&text).map_err(|error| format!("{error} in {text:?}"))?;
+    if !matches(wanted, &got, captured) {
+        return Err(format!("body {got}"));
+    }
+    for (name, pointer) in step["capture"].as_object().into_iter().flatten() {
+        let value = got.pointer(pointer.as_str().unwrap()).and_then(Value::as_str).unwrap();
+        captured.insert(name.clone(), value.to_owned());
+    }
+    Ok(())
+}
+
+/// Equal, but for `"*"`, which is anything, and `${names}`, which stand for what was captured.
+fn matches(wanted: &Value, got: &Value, captured: &BTreeMap<String, String>) -> bool {
+    match (wanted, got) {
+        (Value::String(any), _) if any == "*" => true,
+        (Value::String(text), _) => {
+            let filled =
+                captured.iter().fold(text.clone(), |t, (name, value)| t.replace(&format!("${{{name}}}"), value));
+            json!(filled) == *got
+        }
+        (Value::Array(wanted), Value::Array(got)) => {
+            wanted.len() == got.len() && wanted.iter().zip(got).all(|(wanted, got)| matches(wanted, got, captured))
+        }
+        (Value::Object(wanted), Value::Object(got)) => {
+            wanted.len() == got.len()
+                && wanted.iter().all(|(name, wanted)| got.get(name).is_some_and(|got| matches(wanted, got, captured)))
+        }
+        _ => wanted == got,
+    }
+}
+
+/// An API over a data centre of one, and where its renewals go.
+struct World {
+    api: Arc<Api>,
+    renewals: mpsc::Receiver<SessionId>,
+}
+
+async fn world() -> World {
+    let env = Env::real();
+    let store = Arc::new(Store::new(State::default()));
+    let counter = AtomicU64::new(1);
+    let consensus = Consensus::start(Config {
+        server: Server {
+            id: "11111111-2222-3333-4444-555555555555".to_owned(),
+            node: "n1".to_owned(),
+            address: "127.0.0.1:8300".parse().unwrap(),
+            voter: true,
+        },
+        bootstrap: true,
+        timing: Timing::default(),
+        hold_time: Duration::from_secs(7),
+        disk: Arc::new(MemoryDisk::new()),
+        transport: Arc::new(Alone),
+        store: Arc::clone(&store),
+        stamp: Arc::new(move || (u128::from(counter.fetch_add(1, Ordering::Relaxed)), 1_000)),
+    })
+    .await
+    .unwrap();
+    let (local, _) = sync::start(sync::Deps {
+        env: env.clone(),
+        catalog: Arc::new(NoCatalog),
+        prober: Arc::new(NoProber),
+        persist: None,
+        settings: Settings::new(Node::default(), 1),
+        config: Definitions::default(),
+    });
+    let (renewed, renewals) = mpsc::channel(16);
+    let identity =
+        Identity { datacenter: "dc1".to_owned(), node_name: "n1".to_owned(), server: true, ..Identity::default() };
+    let api = Arc::new(Api {
+        store,
+        consensus,
+        metrics: Arc::new(Metrics::new(env.clock.clone(), "")),
+        env,
+        identity,
+        limits: Limits::default(),
+        local,
+        control: control::channel().0,
+        log: None,
+        renewed,
+    });
+    let node = Node { name: "n1".to_owned(), address: "127.0.0.1".to_owned(), ..Node::default() };
+    let alive =
+        Check { node: "n1".to_owned(), id: "serfHealth".to_owned(), status: Status::Passing, ..Check::default() };
+    let register = Register { node, checks: vec![alive], ..Register::default() };
+    api.write(Command::Register(Box::new(register))).await.unwrap();
+    World { api, renewals }
+}
+
+struct NoProber;
+
+impl Prober for NoProber {
+    fn probe<'a>(&'a self, _: &'a CheckSpec) -> BoxFuture<'a, Outcome> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// Local state that never gets to the catalog, so that only requests move its indexes.
+struct NoCatalog;
+
+impl Catalog for NoCatalog {
+    fn write(&self, _: Command) -> BoxFuture<'_, Result<Reply, WriteError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn read<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Remote, ReadError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn changed(&self, _: &str) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn leadership_changed<'a>(&'a self, _: &'a Leadership) -> BoxFuture<'a, Leadership> {
+        Box::pin(std::future::pending())
+    }
+}
