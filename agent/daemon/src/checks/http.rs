@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use agent_core::health::spec::{Outcome, TlsOptions};
 use agent_core::state::tables::Status;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, REFERER, USER_AGENT};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST, HeaderName, HeaderValue, LOCATION, REFERER, USER_AGENT};
 use hyper::{Method, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -133,7 +135,7 @@ async fn ask(
 fn compose(request: &Request<'_>, hop: &Hop) -> Result<hyper::Request<Full<Bytes>>, String> {
     let path = hop.uri.path_and_query().map_or("/", |p| p.as_str());
     let authority = hop.uri.authority().map(|a| a.as_str()).unwrap_or_default();
-    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let (user, authority) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
     let mut message = hyper::Request::builder()
         .method(hop.method.clone())
         .uri(path)
@@ -154,12 +156,34 @@ fn compose(request: &Request<'_>, hop: &Hop) -> Result<hyper::Request<Full<Bytes
         (CONNECTION, "close"),
     ];
     let referer = hop.referer.as_deref().map(|from| (REFERER, from));
-    for (name, value) in defaults.into_iter().chain(referer) {
+    let credentials = user.map(|user| format!("Basic {}", STANDARD.encode(percent_decoded(user))));
+    let credentials = credentials.as_deref().map(|value| (AUTHORIZATION, value));
+    for (name, value) in defaults.into_iter().chain(referer).chain(credentials) {
         if !headers.contains_key(&name) {
             headers.insert(name, HeaderValue::from_str(value).map_err(|error| error.to_string())?);
         }
     }
     Ok(message)
+}
+
+/// `user:password` of a URL with `%40` and its kin undone.
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+        match hex.and_then(|digits| u8::from_str_radix(digits, 16).ok()).filter(|_| byte == b'%') {
+            Some(escaped) => {
+                decoded.push(escaped);
+                rest = &after[2..];
+            }
+            None => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    decoded
 }
 
 async fn exchange<S>(stream: S, message: hyper::Request<Full<Bytes>>) -> Result<hyper::Response<Incoming>, String>

@@ -126,7 +126,7 @@ async fn http_sends_what_the_check_says_and_consuls_headers() {
     let mut header = BTreeMap::from([("X-A".to_owned(), vec!["b".to_owned(), "c".to_owned()])]);
     header.insert("Host".to_owned(), vec!["foo.example".to_owned()]);
     let outcome = run(CheckKind::Http {
-        url: format!("http://{address}/path?q=1"),
+        url: format!("http://us%40er:pw@{address}/path?q=1"),
         method: "POST".into(),
         header,
         body: "zz".into(),
@@ -134,7 +134,7 @@ async fn http_sends_what_the_check_says_and_consuls_headers() {
         tls: TlsOptions::default(),
     })
     .await;
-    assert_eq!(outcome.output, format!("HTTP POST http://{address}/path?q=1: 200 OK Output: "));
+    assert_eq!(outcome.output, format!("HTTP POST http://us%40er:pw@{address}/path?q=1: 200 OK Output: "));
     let request = seen.lock().unwrap().to_lowercase();
     assert!(request.starts_with("post /path?q=1 http/1.1\r\n") && request.ends_with("\r\n\r\nzz"), "{request}");
     for line in [
@@ -144,6 +144,7 @@ async fn http_sends_what_the_check_says_and_consuls_headers() {
         "connection: close",
         "x-a: b",
         "x-a: c",
+        "authorization: basic dxnazxi6chc=",
         "content-length: 2",
     ] {
         assert!(request.contains(&format!("\r\n{line}\r\n")), "{line} in {request}");
