@@ -179,7 +179,7 @@ async fn replay(api: &Api, step: &Value, captured: &mut BTreeMap<String, String>
 
     let expected = &step["response"];
     let text = String::from_utf8_lossy(response.whole()).into_owned();
-    if Value::from(response.status.as_u16()) != expected["status"] {
+    if response.status.as_u16() != expected["status"] {
         return Err(format!("status {} with {text}", response.status));
     }
     for (name, value) in expected["headers"].as_object().into_iter().flatten() {
