@@ -95,6 +95,32 @@ fn packets_that_are_no_question_are_refused_or_dropped() {
 }
 
 #[test]
+fn damaged_packets_are_answered_or_dropped() {
+    let mut world = World::default();
+    world.config.recursors = vec![([127, 0, 0, 1], 53).into()];
+    world.register(r#"{"Node":"n1","Address":"10.1.0.1","NodeMeta":{"k":"v"},"Service":{"Service":"web","Port":80}}"#);
+    let nothing = BTreeMap::new();
+    let mut random = 1_u64;
+    for question in ["web.service.consul SRV edns=1232", "n1.node.consul ANY", "x.y.in-addr.arpa PTR", "example.org A"]
+    {
+        let sound = packet(question);
+        for _ in 0..2_000 {
+            let mut damaged = sound.clone();
+            for _ in 0..3 {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let at = (random >> 33) as usize % damaged.len();
+                damaged[at] = (random >> 56) as u8;
+                damaged.truncate(damaged.len() - usize::from(random >> 60 == 0));
+            }
+            let mut reply = Vec::new();
+            if !matches!(respond(world.context(&nothing), &damaged, Transport::Udp, &mut reply), Next::Drop) {
+                assert!(reply.len() >= 12 && reply[..2] == damaged[..2] && reply[2] & 0x80 != 0, "{damaged:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_node_with_more_metadata_than_fits_is_answered_without_it() {
     let mut world = World::default();
     let meta: Vec<String> = (0..20).map(|at| format!(r#""key-{at}":"{}""#, "x".repeat(100))).collect();
