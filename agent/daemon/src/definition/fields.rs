@@ -16,7 +16,7 @@ use super::{DecodeError, Source};
 pub struct Fields<'a> {
     source: Source,
     owner: &'static str,
-    found: BTreeMap<String, &'a Value>,
+    found: BTreeMap<String, (&'a str, &'a Value)>,
 }
 
 /// `enable_tag_override`, `EnableTagOverride` and `enabletagoverride` are one name.
@@ -56,7 +56,10 @@ impl<'a> Fields<'a> {
         let object = as_object(value, source).ok_or_else(|| {
             DecodeError::Shape(format!("json: cannot unmarshal {} into Go value of type {what}", kind_of(value)))
         })?;
-        let found = object.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (fold(name), value));
+        let found = object
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (fold(name), (name.as_str(), value)));
         Ok(Fields { source, owner: "", found: found.collect() })
     }
 
@@ -66,13 +69,28 @@ impl<'a> Fields<'a> {
     }
 
     fn mismatch(&self, value: &Value, field: &str, go_type: &str) -> DecodeError {
+        DecodeError::Shape(match self.source {
+            Source::Http => self.mismatch_in_body(value, field, go_type),
+            Source::File => self.mismatch_in_file(value, field, go_type),
+        })
+    }
+
+    fn mismatch_in_body(&self, value: &Value, field: &str, go_type: &str) -> String {
         let shown = match (value, go_type) {
             (Value::Number(number), "int") => format!("number {number}"),
             _ => kind_of(value).to_owned(),
         };
         let owner = self.owner;
-        let place = format!("Go struct field {owner}.{field} of type {go_type}");
-        DecodeError::Shape(format!("json: cannot unmarshal {shown} into {place}"))
+        format!("json: cannot unmarshal {shown} into Go struct field {owner}.{field} of type {go_type}")
+    }
+
+    /// Names the field as the file does.
+    fn mismatch_in_file(&self, value: &Value, field: &str, go_type: &str) -> String {
+        let key = self.found.get(&fold(field)).map_or(field, |(key, _)| *key);
+        match go_type.starts_with("[]") {
+            true => format!("'{key}': source data must be an array or slice, got {}", kind_of(value)),
+            false => format!("'{key}' expected type '{go_type}', got unconvertible type '{}'", kind_of(value)),
+        }
     }
 
     fn refuse_unknown(self, value: &Value, known: &[String]) -> Result<Self, DecodeError> {
@@ -88,7 +106,7 @@ impl<'a> Fields<'a> {
 
     /// The raw value of a field.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
-        self.found.get(&fold(name)).copied()
+        self.found.get(&fold(name)).map(|(_, value)| *value)
     }
 
     /// A string, empty when absent.

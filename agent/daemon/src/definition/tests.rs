@@ -216,6 +216,19 @@ fn a_file_may_write_blocks_as_lists() {
 }
 
 #[test]
+fn mistakes_in_files_name_the_key_as_written() {
+    let cases = [
+        (json!({"name": "a", "port": "80"}), "'port' expected type 'int', got unconvertible type 'string'"),
+        (json!({"name": "a", "tags": "x"}), "'tags': source data must be an array or slice, got string"),
+        (json!({"name": "a", "foo": 1}), "invalid config key foo"),
+    ];
+    for (body, expected) in cases {
+        let refusal = decode_service(&body, &Defaults::file()).expect_err("refused").to_string();
+        assert_eq!(refusal, expected, "{body}");
+    }
+}
+
+#[test]
 fn a_proxy_is_kept_with_canonical_names() {
     let body = json!({"Name": "p", "Kind": "connect-proxy", "Port": 9,
         "Proxy": {"destination_service_name": "web", "Upstreams": [{"destination_name": "db", "local_bind_port": 1}]}});
