@@ -7,7 +7,7 @@ use agent_core::state::tables::{Check, Status};
 use super::agent_service::{filter, token};
 use super::authorize::{Access, Resource};
 use super::decode::request_body;
-use super::query::check_scope;
+use super::query::check_namespace;
 use super::routes::{Route, route};
 use super::view::{ById, CheckView};
 use super::{Api, ApiError, Request, Response};
@@ -32,7 +32,7 @@ fn resource<'a>(api: &'a Api, check: &'a Check) -> Resource<'a> {
 }
 
 async fn checks(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     let filter = filter(request, Family::Checks)?;
     let view = api.local.view();
     let listed = view
@@ -45,7 +45,7 @@ async fn checks(api: &Api, request: &Request) -> Result<Response, ApiError> {
 }
 
 async fn register(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     let mut spec = decode_check(&request_body(&request.body)?, &Defaults::http())?;
     let view = api.local.view();
     let resource = match view.services.get(&spec.service_id) {
@@ -67,7 +67,7 @@ fn require_write(api: &Api, request: &Request, id: &str) -> Result<(), ApiError>
 
 /// Deregistering what is not there is done already.
 async fn deregister(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     if request.rest.is_empty() {
         return Err(ApiError::internal("CheckID missing"));
     }
@@ -103,7 +103,7 @@ async fn update(api: &Api, request: &Request) -> Result<Response, ApiError> {
 
 /// Speaks for a TTL check.
 async fn tell(api: &Api, request: &Request, status: Status, output: String) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     require_write(api, request, &request.rest)?;
     api.local.send(Input::TtlUpdate { id: request.rest.clone(), status, output }).await?;
     Ok(Response::empty(hyper::StatusCode::OK))

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::agent_verdict::{Verdict, deciding_checks};
 use super::authorize::{Access, Resource};
-use super::query::check_scope;
+use super::query::check_namespace;
 use super::routes::{Route, route};
 use super::view::{AgentCheckView, AgentServiceView};
 use super::{Api, ApiError, Request, Response};
@@ -55,7 +55,7 @@ fn answer(api: &Api, request: &Request, code: u16, reason: &str, body: &impl Ser
 }
 
 async fn by_id(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     let id = request.rest.as_str();
     if id.is_empty() {
         return Err(ApiError::internal("Bad request: Missing serviceID"));
@@ -80,7 +80,7 @@ async fn by_id(api: &Api, request: &Request) -> Result<Response, ApiError> {
 
 /// All instances of a name; the worst of them decides.
 async fn by_name(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     let name = request.rest.as_str();
     if name.is_empty() {
         return Err(ApiError::internal("Bad request: Missing service Name"));

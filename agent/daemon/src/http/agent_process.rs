@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::agent_service::maintenance_wish;
 use super::authorize::{Access, Resource};
-use super::query::check_scope;
+use super::query::check_namespace;
 use super::routes::{Route, route};
 use super::{Api, ApiError, Request, Response};
 use crate::telemetry::Level;
@@ -26,7 +26,7 @@ pub(super) const ROUTES: &[Route] = &[
 ];
 
 async fn maintenance(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     let (enable, reason) = maintenance_wish(request)?;
     request.require(Access::Write, Resource::Node(&api.identity.node_name))?;
     api.local.send(Input::NodeMaintenance { enable, reason }).await?;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::authorize::{Access, Resource};
-use super::query::check_scope;
+use super::query::check_namespace;
 use super::routes::{Route, route};
 use super::view::MemberView;
 use super::{API_VERSION, Api, ApiError, Request, Response};
@@ -187,7 +187,7 @@ fn runtime_stats() -> BTreeMap<&'static str, String> {
 
 /// The members of the LAN: this agent. There is no WAN to be a member of.
 async fn members(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     if !matches!(request.parameter("segment"), None | Some("" | "_all")) {
         return Err(ApiError::internal("Network segments are not supported in this version of Consul"));
     }

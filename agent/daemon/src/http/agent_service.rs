@@ -9,7 +9,7 @@ use agent_core::state::tables::Service;
 use super::authorize::{Access, Resource};
 use super::catalog_listing::go_bool;
 use super::decode::request_body;
-use super::query::{ReadOptions, check_scope};
+use super::query::{ReadOptions, check_namespace};
 use super::routes::{Route, route};
 use super::view::{AgentServiceView, ById};
 use super::{Api, ApiError, Request, Response, json};
@@ -42,7 +42,7 @@ pub(super) fn filter(request: &Request, family: Family) -> Result<Filter, ApiErr
 }
 
 async fn services(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     let filter = filter(request, Family::Services)?;
     let view = api.local.view();
     let listed = view.services.values().map(|local| &local.service).filter(|service| {
@@ -88,7 +88,7 @@ fn content_hash(service: &Service) -> String {
 }
 
 async fn register(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     let mut spec = decode_service(&request_body(&request.body)?, &Defaults::http())?;
     request.require(Access::Write, Resource::Service(&spec.service.name))?;
     spec.token = token(spec.token, request);
@@ -99,7 +99,7 @@ async fn register(api: &Api, request: &Request) -> Result<Response, ApiError> {
 
 /// Deregistering what is not there is done already.
 async fn deregister(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     if request.rest.is_empty() {
         return Err(ApiError::internal("ServiceID missing"));
     }
@@ -119,7 +119,7 @@ pub(super) fn maintenance_wish(request: &Request) -> Result<(bool, String), ApiE
 }
 
 async fn maintenance(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     let id = request.rest.clone();
     if id.is_empty() {
         return Err(ApiError::bad_request("Missing service ID"));

@@ -7,7 +7,7 @@ use agent_core::watch::Topic;
 use serde::Serialize;
 
 use super::catalog_listing::{Listing, mesh_topics};
-use super::query::{ReadOptions, check_scope, read};
+use super::query::{Found, ReadOptions, check_namespace, read};
 use super::routes::{Route, route};
 use super::view::{ById, CatalogServiceView, NodeView, ServiceView};
 use super::{Api, ApiError, Request, Response};
@@ -34,6 +34,15 @@ pub(super) fn named<'a>(request: &'a Request, what: &str) -> Result<&'a str, Api
     }
 }
 
+/// The answer of a read of these families, which name their consistency even when it is the default.
+pub(super) fn answer<T, V: Serialize>(api: &Api, request: &Request, found: &Found<T>, view: &V) -> Response {
+    let mut response = found.json(api, request, view);
+    if !response.headers.contains_key("x-consul-effective-consistency") {
+        response.set_header("x-consul-effective-consistency", "leader");
+    }
+    response
+}
+
 /// Marks the answer of a read that asked for the agent's cache. There is none to be stale: every answer is fresh.
 pub(super) fn mark_cached(request: &Request, mut response: Response) -> Response {
     if request.has("cached") {
@@ -45,7 +54,7 @@ pub(super) fn mark_cached(request: &Request, mut response: Response) -> Response
 
 /// The data centres: this one.
 async fn datacenters(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    check_namespace(request)?;
     let names = [api.identity.datacenter.as_str()];
     Ok(mark_cached(request, Response::json(request, api.limits.pretty, &names)))
 }
@@ -55,7 +64,7 @@ async fn nodes(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let listing = Listing::parse(api, request, &options, Family::Nodes)?;
     let found = read(api, &options, &[Topic::Nodes], |state| listing.nodes(state)).await?;
     let views: Vec<_> = found.value.iter().map(|node| NodeView::new(node, &listing.datacenter)).collect();
-    Ok(found.json(api, request, &views))
+    Ok(answer(api, request, &found, &views))
 }
 
 /// Names with tags. `filter` is accepted and ignored, as Consul 1.8 does.
@@ -66,7 +75,7 @@ async fn services(api: &Api, request: &Request) -> Result<Response, ApiError> {
         false => vec![Topic::Services, Topic::Nodes],
     };
     let found = read(api, &options, &topics, |state| state.service_list(&options.node_meta)).await?;
-    Ok(mark_cached(request, found.json(api, request, &found.value)))
+    Ok(mark_cached(request, answer(api, request, &found, &found.value)))
 }
 
 async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
@@ -75,7 +84,7 @@ async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let listing = Listing::parse(api, request, &options, Family::Instances)?;
     let found = read(api, &options, &[Topic::Service(fold(name))], |state| listing.instances(state, name)).await?;
     let views: Vec<_> = found.value.iter().map(|one| CatalogServiceView::new(one, &listing.datacenter)).collect();
-    Ok(mark_cached(request, found.json(api, request, &views)))
+    Ok(mark_cached(request, answer(api, request, &found, &views)))
 }
 
 async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
@@ -85,7 +94,7 @@ async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let topics = mesh_topics(&api.store.snapshot());
     let found = read(api, &options, &topics, |state| listing.mesh_instances(state, name)).await?;
     let views: Vec<_> = found.value.iter().map(|one| CatalogServiceView::new(one, &listing.datacenter)).collect();
-    Ok(mark_cached(request, found.json(api, request, &views)))
+    Ok(mark_cached(request, answer(api, request, &found, &views)))
 }
 
 #[derive(Serialize)]
@@ -105,7 +114,7 @@ async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
         node: Some(NodeView::new(node, &listing.datacenter)),
         services: Some(ById(services.iter().map(|service| (service.id.as_str(), ServiceView::new(service))).collect())),
     });
-    Ok(found.json(api, request, &view))
+    Ok(answer(api, request, &found, &view))
 }
 
 /// A node with a list of its instances; nulls for a node that is not registered.
@@ -121,7 +130,7 @@ async fn node_services(api: &Api, request: &Request) -> Result<Response, ApiErro
             services: Some(services.iter().map(|service| ServiceView::new(service)).collect::<Vec<_>>()),
         },
     };
-    Ok(found.json(api, request, &view))
+    Ok(answer(api, request, &found, &view))
 }
 
 /// What a gateway serves: nothing, since there are no gateways to configure.
@@ -129,5 +138,5 @@ async fn gateway_services(api: &Api, request: &Request) -> Result<Response, ApiE
     let options = ReadOptions::parse(api, request)?;
     named(request, "gateway name")?;
     let found = read(api, &options, &[], |_| Answer { index: 1, value: () }).await?;
-    Ok(found.json(api, request, &found.value))
+    Ok(answer(api, request, &found, &found.value))
 }

@@ -5,6 +5,7 @@ use agent_core::state::Command;
 use super::authorize::{Access, Resource};
 use super::catalog_body::{BodyError, CatalogWrite, decode_deregister, decode_register};
 use super::decode::request_body;
+use super::query::check_namespace;
 use super::routes::{Route, route};
 use super::{Api, ApiError, Request, Response};
 use crate::definition::DecodeError;
@@ -36,6 +37,7 @@ async fn deregister(api: &Api, request: &Request) -> Result<Response, ApiError> 
 }
 
 async fn write(api: &Api, request: &Request, write: CatalogWrite) -> Result<Response, ApiError> {
+    check_namespace(request)?;
     let CatalogWrite { command, datacenter } = write;
     if !datacenter.is_empty() && !datacenter.eq_ignore_ascii_case(&api.identity.datacenter) {
         return Err(ApiError::internal("No path to datacenter"));

@@ -8,7 +8,7 @@ use agent_core::state::catalog::HealthInstance;
 use agent_core::state::tables::{Check, fold};
 use agent_core::watch::Topic;
 
-use super::catalog::{mark_cached, named};
+use super::catalog::{answer, mark_cached, named};
 use super::catalog_listing::{Listing, mesh_topics};
 use super::query::{Found, ReadOptions, read};
 use super::routes::{Route, route};
@@ -26,12 +26,12 @@ pub(super) const ROUTES: &[Route] = &[
 
 fn list_checks(api: &Api, request: &Request, found: &Found<Vec<Arc<Check>>>) -> Response {
     let views: Vec<_> = found.value.iter().map(|check| CheckView::new(check)).collect();
-    found.json(api, request, &views)
+    answer(api, request, found, &views)
 }
 
 fn list_instances(api: &Api, request: &Request, found: &Found<Vec<HealthInstance>>) -> Response {
     let views: Vec<_> = found.value.iter().map(|one| HealthView::new(one, &api.identity.datacenter)).collect();
-    mark_cached(request, found.json(api, request, &views))
+    mark_cached(request, answer(api, request, found, &views))
 }
 
 /// The checks of a node and of its services.

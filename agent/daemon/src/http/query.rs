@@ -84,6 +84,14 @@ pub fn check_scope(api: &Api, request: &Request) -> Result<(), ApiError> {
         Some(dc) if dc == api.identity.datacenter => {}
         Some(_) => return Err(ApiError::internal("No path to datacenter")),
     }
+    check_namespace(request)
+}
+
+/// Fails for namespaces and partitions that are not here. Endpoints of the agent itself ignore the data centre.
+///
+/// # Errors
+/// 400 for a namespace or partition other than `default`.
+pub fn check_namespace(request: &Request) -> Result<(), ApiError> {
     for (name, what) in [("ns", "Namespaces are"), ("partition", "Partitions are")] {
         if request.parameter(name).is_some_and(|value| !matches!(value, "" | "default")) {
             let text = format!("Bad request: Invalid query parameter: {name:?} - {what} a Consul Enterprise feature");
