@@ -72,7 +72,7 @@ impl Parser<'_> {
             (Token::End | Token::BraceClose, _) => {
                 return Err(self
                     .place
-                    .error(format!("key {key:?} expected start of object ('{{') or assignment ('=')")));
+                    .error(format!("key '{key}' expected start of object ('{{') or assignment ('=')")));
             }
             (other, _) => {
                 let kind = other.kind();

@@ -74,7 +74,7 @@ fn errors_name_the_place() {
         ("a = \"x\ny\"", "At 1:7: literal not terminated"),
         ("a = \"\\q\"", "At 1:6: illegal escape in a string"),
         ("a {\n b = 1", "At 2:7: expected a key, got: EOF"),
-        ("a", "At 1:2: key \"a\" expected start of object ('{') or assignment ('=')"),
+        ("a", "At 1:2: key 'a' expected start of object ('{') or assignment ('=')"),
         ("a = 09", "At 1:5: malformed number \"09\""),
         ("a = 99999999999999999999", "At 1:5: malformed number \"99999999999999999999\""),
         ("a = --5", "At 1:5: malformed number \"--5\""),

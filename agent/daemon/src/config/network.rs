@@ -31,9 +31,10 @@ pub(super) fn config(reader: &mut Reader<'_>, host: &[Interface]) -> Result<Netw
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };
     let advertise = advertise(reader, bind, host)?;
-    let client = addresses(reader, "client_addr", "127.0.0.1", host);
+    let mut client = addresses(reader, "client_addr", "127.0.0.1", host);
     if client.iter().any(|found| matches!(found, Address::Unix(_))) {
         reader.mistakes.push("client_addr cannot be a unix socket".to_owned());
+        client.clear();
     }
     let of = |reader: &mut Reader<'_>, key: &str| match reader.document.text(key) {
         Some(text) => addresses(reader, key, text, host),

@@ -32,10 +32,16 @@ fn refusal(hcl: &str) -> String {
 #[test]
 fn what_consul_refuses_is_refused_in_its_words() {
     let cases = include_str!("testdata/refused.txt");
-    for case in cases.lines().skip(1).collect::<Vec<_>>().join("\n").split("\n==\n") {
+    let mut wrong = Vec::new();
+    let (_explanation, cases) = cases.split_once("\n").expect("the first line explains");
+    for case in cases.split("\n==\n") {
         let (hcl, message) = case.split_once("\n--\n").expect("a case has two parts");
-        assert_eq!(refusal(hcl).trim_end(), message.trim_end(), "{hcl}");
+        let said = refusal(hcl);
+        if said.trim_end() != message.trim_end() {
+            wrong.push((hcl, message, said));
+        }
     }
+    assert_eq!(wrong, Vec::new());
 }
 
 #[test]
@@ -147,5 +153,5 @@ fn validation_needs_no_flags() {
     let warnings = validate(&[testdata("folder")], None).expect("a good folder");
     assert_eq!(warnings.len(), 1);
     let text = validate(&[testdata("folder/30-notes.txt")], Some(Format::Hcl)).expect_err("not HCL").to_string();
-    assert!(text.starts_with("failed to parse ") && text.contains("At 1:"), "{text}");
+    assert!(text.starts_with("failed to parse ") && text.contains("key 'not' expected start of object"), "{text}");
 }
