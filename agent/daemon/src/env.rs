@@ -136,7 +136,8 @@ impl Env {
     }
 }
 
-struct SystemClock;
+/// The operating system's wall clock.
+pub struct SystemClock;
 
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is where wall time comes in")]

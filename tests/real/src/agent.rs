@@ -72,7 +72,20 @@ impl Agent {
 
     /// Starts `binary agent` on `address` with these arguments.
     pub fn start_at(address: Ipv4Addr, binary: Binary, arguments: &[&str]) -> Agent {
-        let mut process = Command::new(binary.path())
+        Agent::spawn(Command::new(binary.path()), address, arguments)
+    }
+
+    /// The same, but no file of it may grow past `file_kib_max`: a disk that is full.
+    pub fn start_with_full_disk(address: Ipv4Addr, file_kib_max: u32, arguments: &[&str]) -> Agent {
+        // With the signal ignored, a write past the limit fails instead of ending the process.
+        let script = format!("trap '' XFSZ; ulimit -f {file_kib_max}; exec \"$0\" \"$@\"");
+        let mut command = Command::new("bash");
+        command.args(["-c", &script]).arg(Binary::Lictor.path());
+        Agent::spawn(command, address, arguments)
+    }
+
+    fn spawn(mut command: Command, address: Ipv4Addr, arguments: &[&str]) -> Agent {
+        let mut process = command
             .arg("agent")
             .args([format!("-bind={address}"), format!("-client={address}")])
             .args(arguments)

@@ -134,6 +134,33 @@ fn a_data_dir_that_is_a_file_is_refused_and_left_alone() {
 }
 
 #[test]
+fn a_full_disk_acknowledges_nothing_that_it_loses() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data_dir = format!("-data-dir={}", folder.path().display());
+    let address = own_address();
+    let arguments = ["-server", "-bootstrap", "-node=life", &data_dir];
+    let mut agent = Agent::start_with_full_disk(address, 4096, &arguments);
+    agent.wait_for_leadership();
+    let mut connection = Connection::open(address).expect("the agent accepts connections");
+    let value = vec![b'x'; 100_000];
+    let acknowledged = (0..1000)
+        .take_while(|number| {
+            let answer = connection.request("PUT", &format!("/v1/kv/full/{number}"), &value);
+            answer.is_ok_and(|answer| answer.status == 200)
+        })
+        .count();
+    assert!((1..1000).contains(&acknowledged), "the disk should fill up: {acknowledged} writes went through");
+    let (code, said) = agent.wait();
+    assert_eq!(code, 1, "an agent that can't write stops; it said:\n{said}");
+
+    let mut agent = Agent::start_at(address, Binary::Lictor, &arguments);
+    agent.wait_for_leadership();
+    for number in 0..acknowledged {
+        assert_eq!(get(&agent, &format!("/v1/kv/full/{number}?raw")).len(), value.len(), "write {number} was lost");
+    }
+}
+
+#[test]
 fn an_idle_server_writes_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut agent = durable(folder.path(), &[]);

@@ -1,1 +1,311 @@
 //! The `agent` command: flags, configuration, log, signals, exit code.
+//!
+//! [`run`] is the life of the process. What an agent is made of stands in
+//! [`super::Agent`]; what the configuration means in [`super::settings`].
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use agent_core::local::Input;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::banner;
+use super::settings::{self, Settings};
+use super::{Agent, Parts};
+use crate::checks::SystemProber;
+use crate::config::{self, Config, Loaded};
+use crate::control::Control;
+use crate::env::{Clock, Env, SystemClock};
+use crate::goflag::{self, FlagError, Parsed};
+use crate::persist::Persist;
+use crate::telemetry::LogStream;
+
+/// Threads that run tasks. More would only cost memory: the work of one server is bound by its one log.
+const WORKERS_MAX: usize = 4;
+
+/// Threads for files and names, which block.
+const BLOCKING_MAX: usize = 16;
+
+/// Runs an agent until it leaves or is stopped, and returns the exit code: success only after leaving.
+pub fn run(arguments: &[String]) -> ExitCode {
+    let given = match goflag::parse(&config::agent_flags(), arguments) {
+        Ok(given) => given,
+        Err(error) => return usage(&error),
+    };
+    if let Some(extra) = given.positional.first() {
+        eprintln!("==> Unexpected extra arguments: [{extra}]");
+        return ExitCode::FAILURE;
+    }
+    let loaded = match config::load(&given) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("==> {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .max_blocking_threads(BLOCKING_MAX)
+        .enable_all()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("==> could not start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let log = match LogStream::install(&settings::log_options(&loaded.config.log), clock) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("==> could not open the log: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(live(given, loaded, &log));
+    tracing::info!(code, "Exit code");
+    log.flush();
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+/// The help of the command.
+pub fn help() -> String {
+    let flags = goflag::help_section("Command Options", &config::agent_flags());
+    format!("Usage: lictor agent [options]
+
+  Starts the agent and runs until it leaves or is stopped.
+
+{flags}")
+}
+
+fn usage(error: &FlagError) -> ExitCode {
+    match error {
+        FlagError::Help => {
+            println!("{}", help());
+            ExitCode::SUCCESS
+        }
+        error => {
+            eprint!("{error}
+{}", goflag::usage_after_error(&config::agent_flags()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What can happen to a running agent.
+enum Event {
+    Hangup,
+    Interrupt,
+    Terminate,
+    Control(Control),
+    RaftStopped(String),
+}
+
+/// How an agent ended.
+enum End {
+    /// It left: nobody misses it.
+    Left,
+    /// It was stopped: it is expected back.
+    Stopped,
+}
+
+async fn live(given: Parsed, loaded: Loaded, log: &LogStream) -> u8 {
+    match lead_a_life(given, loaded, log).await {
+        Ok(End::Left) => 0,
+        Ok(End::Stopped) => 1,
+        Err(error) => {
+            tracing::error!(error = %error, "Error starting agent");
+            1
+        }
+    }
+}
+
+async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<End, String> {
+    let Loaded { config, warnings, definitions } = loaded;
+    refuse_what_is_missing(&config)?;
+    let env = Env::real();
+    let persist = config.data_dir.clone().map(Persist::new);
+    let node_id = settings::node_id(&config, persist.as_ref(), &env).map_err(|error| error.to_string())?;
+    log.print(&banner::text(&config, &node_id));
+    for warning in &warnings {
+        tracing::warn!("{warning}");
+    }
+    let mut signals = Signals::listen().map_err(|error| format!("could not listen for signals: {error}"))?;
+    let settings = Settings::of(&config, node_id, definitions, env.random.u64());
+    let parts = Parts { prober: Arc::new(SystemProber::default()), log: Some(log.clone()) };
+    let mut agent = Agent::start(settings, env, parts).await.map_err(|error| error.to_string())?;
+    let pid_file = PidFile::write(config.pid_file.as_deref())?;
+    announce(&agent);
+    log.print("==> lictor agent running!\n");
+
+    let consensus = agent.consensus().clone();
+    let mut running = Running { given, config, log: log.clone() };
+    let end = loop {
+        let event = tokio::select! {
+            biased;
+            reason = consensus.stopped() => Event::RaftStopped(reason),
+            event = signals.next() => event,
+            Some(control) = agent.control.recv() => Event::Control(control),
+        };
+        if let Some(end) = running.handle(&agent, event).await {
+            break end;
+        }
+    };
+    drop(consensus);
+    agent.shutdown().await;
+    tracing::info!("shutdown complete");
+    drop(pid_file);
+    Ok(end)
+}
+
+/// Says no to what this version can't be, before anything is started or written.
+fn refuse_what_is_missing(config: &Config) -> Result<(), String> {
+    if !config.server.enabled {
+        return Err("client agents are not implemented yet: start a server with -server -bootstrap, or -dev".to_owned());
+    }
+    if config.server.bootstrap_expect > 1 {
+        return Err("more than one server is not implemented yet: use -bootstrap in place of -bootstrap-expect".to_owned());
+    }
+    Ok(())
+}
+
+fn announce(agent: &Agent) {
+    for address in agent.http_addresses() {
+        tracing::info!(address = %address, "Started HTTP server");
+    }
+    for address in agent.dns().into_iter().flat_map(|dns| dns.addresses()) {
+        tracing::info!(address = %address, network = "udp+tcp", "Started DNS server");
+    }
+}
+
+/// What the main loop remembers.
+struct Running {
+    given: Parsed,
+    config: Config,
+    log: LogStream,
+}
+
+impl Running {
+    /// Does what an event asks for; returns how the agent ends if it does.
+    async fn handle(&mut self, agent: &Agent, event: Event) -> Option<End> {
+        match event {
+            Event::Hangup => {
+                tracing::info!(signal = "hangup", "Caught");
+                if let Err(error) = self.reload(agent).await {
+                    tracing::error!(error = %error, "Reload failed; the configuration is as before");
+                }
+                None
+            }
+            Event::Control(Control::Reload { reply }) => {
+                // Whoever asked may be gone; the reload happened all the same.
+                let _ = reply.send(self.reload(agent).await);
+                None
+            }
+            Event::Control(Control::Leave { reply }) => {
+                tracing::info!("server starting leave");
+                // Whoever asked may be gone; the agent leaves all the same.
+                let _ = reply.send(Ok(()));
+                Some(End::Left)
+            }
+            Event::Interrupt => Some(stop("interrupt", !self.config.leave.skip_on_interrupt)),
+            Event::Terminate => Some(stop("terminated", self.config.leave.on_terminate)),
+            Event::RaftStopped(reason) => {
+                tracing::error!(error = %reason, "Raft has stopped: nothing can be acknowledged any more");
+                Some(End::Stopped)
+            }
+        }
+    }
+
+    /// Reads the configuration again and applies what may change while running. Nothing changes on an error.
+    async fn reload(&mut self, agent: &Agent) -> Result<(), String> {
+        tracing::info!("Reloading configuration...");
+        let given = self.given.clone();
+        let loaded = tokio::task::spawn_blocking(move || config::load(&given)).await;
+        let Loaded { config, warnings, definitions } = loaded
+            .map_err(|error| format!("could not read the configuration: {error}"))?
+            .map_err(|error| error.to_string())?;
+        agent.local().send(Input::Reload(definitions)).await.map_err(|error| error.to_string())?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        let diff = config::reloadable_diff(&self.config, &config);
+        for key in &diff.ignored {
+            tracing::warn!("{key} can't change while the agent runs: restart it");
+        }
+        self.log.set_level(config.log.level);
+        if let Some(dns) = agent.dns() {
+            dns.reconfigure(config.dns.clone());
+        }
+        self.config = diff.config;
+        tracing::info!("Configuration reload complete");
+        Ok(())
+    }
+}
+
+fn stop(signal: &str, graceful: bool) -> End {
+    tracing::info!(signal = %signal, "Caught");
+    match graceful {
+        true => {
+            tracing::info!("Gracefully shutting down agent...");
+            End::Left
+        }
+        false => {
+            tracing::info!("Graceful shutdown disabled. Exiting");
+            End::Stopped
+        }
+    }
+}
+
+struct Signals {
+    hangup: Signal,
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            biased;
+            _ = self.interrupt.recv() => Event::Interrupt,
+            _ = self.terminate.recv() => Event::Terminate,
+            _ = self.hangup.recv() => Event::Hangup,
+        }
+    }
+}
+
+/// A file with the process id, removed when dropped.
+struct PidFile(Option<PathBuf>);
+
+impl PidFile {
+    fn write(path: Option<&Path>) -> Result<PidFile, String> {
+        if let Some(path) = path {
+            let explain = |error| format!("could not write pid_file {}: {error}", path.display());
+            fs::write(path, std::process::id().to_string()).map_err(explain)?;
+        }
+        Ok(PidFile(path.map(Path::to_owned)))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0
+            && let Err(error) = fs::remove_file(path)
+        {
+            tracing::warn!(error = %error, "could not remove the pid file");
+        }
+    }
+}

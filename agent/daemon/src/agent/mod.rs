@@ -5,6 +5,7 @@
 //! process around it (flags, signals, exit code); the simulator calls
 //! [`Agent::start`] directly.
 
+mod banner;
 pub mod command;
 pub mod settings;
 #[cfg(test)]

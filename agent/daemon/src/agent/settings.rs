@@ -1,15 +1,21 @@
 //! What an agent is started with: the configuration, sorted by the room that uses it.
 
+use std::collections::BTreeMap;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use agent_core::dns::DnsConfig;
-use agent_core::local::{self, Definitions};
+use agent_core::local::{self, Definitions, ScriptPolicy};
 use agent_core::state::tables::Node;
 use agent_raft::Timing;
 
-use crate::env::ListenAddress;
+use crate::config::{self, Config};
+use crate::env::{Env, ListenAddress};
 use crate::http::{Identity, Limits};
+use crate::persist::Persist;
+use crate::telemetry::LogOptions;
 
 /// The settings of one agent.
 #[derive(Clone, Debug)]
@@ -38,7 +44,57 @@ pub struct Settings {
     pub metrics_host: String,
 }
 
+/// The id of this node: as configured, as kept in the data directory, or a new one that is kept from now on.
+///
+/// # Errors
+/// The data directory can't be read or written. The text names the file.
+pub fn node_id(config: &Config, persist: Option<&Persist>, env: &Env) -> io::Result<String> {
+    match (&config.identity.node_id, persist) {
+        (Some(id), _) => Ok(id.clone()),
+        (None, Some(persist)) => persist.node_id(|| env.uuid()),
+        (None, None) => Ok(env.uuid()),
+    }
+}
+
 impl Settings {
+    /// What a configuration means. `seed` spreads checks and syncs in time.
+    pub fn of(config: &Config, node_id: String, definitions: Definitions, seed: u64) -> Settings {
+        let rpc_port = config.network.ports.server.unwrap_or(0);
+        let identity = Identity {
+            datacenter: config.identity.datacenter.clone(),
+            node_name: config.identity.node_name.clone(),
+            node_id,
+            address: config.network.advertise.to_string(),
+            rpc_port,
+            serf_port: config.network.ports.serf_lan.unwrap_or(0),
+            meta: config.identity.node_meta.clone(),
+            server: config.server.enabled,
+            bootstrap: config.dev || config.server.bootstrap || config.server.bootstrap_expect == 1,
+        };
+        Settings {
+            limits: limits(config),
+            http: config.network.http.clone(),
+            dns_addresses: config.network.dns.clone(),
+            dns: config.dns.clone(),
+            rpc_address: SocketAddr::new(config.network.advertise, rpc_port),
+            timing: timing(config.server.raft_multiplier),
+            local: local::Settings {
+                scripts: ScriptPolicy {
+                    from_config: config.checks.scripts_from_files,
+                    from_api: config.checks.scripts_from_http,
+                },
+                check_update_interval: config.checks.update_interval,
+                discard_check_output: config.checks.discard_output,
+                output_bytes_max: config.checks.output_bytes_max,
+                ..local::Settings::new(node(config, &identity), seed)
+            },
+            definitions,
+            data_dir: config.data_dir.clone(),
+            metrics_host: if config.telemetry.disable_hostname { String::new() } else { identity.node_name.clone() },
+            identity,
+        }
+    }
+
     /// A lone server called `node_name` that keeps nothing on disk, for tests and the simulator.
     pub fn alone(node_name: &str, node_id: &str, http: SocketAddr, seed: u64) -> Settings {
         let address = http.ip().to_string();
@@ -67,5 +123,68 @@ impl Settings {
             data_dir: None,
             metrics_host: String::new(),
         }
+    }
+}
+
+fn limits(config: &Config) -> Limits {
+    let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
+    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    Limits {
+        kv_value_bytes_max: bytes(config.limits.kv_value_bytes_max),
+        txn_bytes_max: bytes(config.limits.txn_bytes_max),
+        connections_per_client_max: match config.limits.http_conns_per_client_max {
+            0 => usize::MAX,
+            limit => limit,
+        },
+        wait_default_ms: ms(config.limits.query_time_default),
+        wait_max_ms: ms(config.limits.query_time_max),
+        session_ttl_min_ms: ms(config.limits.session_ttl_min),
+        pretty: config.dev,
+        response_headers: config.http.response_headers.clone(),
+        blocked: config.http.block_endpoints.clone(),
+    }
+}
+
+/// Raft's timeouts, stretched for slow hosts. Ours at the default of 5 are as quick as Consul's at 1.
+fn timing(multiplier: u32) -> Timing {
+    let Timing { heartbeat, election_min, election_max } = Timing::default();
+    let stretch = |time: Duration| time * multiplier.max(1) / 5;
+    let heartbeat = stretch(heartbeat).max(heartbeat / 2);
+    Timing {
+        heartbeat,
+        election_min: stretch(election_min).max(heartbeat * 3),
+        election_max: stretch(election_max).max(heartbeat * 6),
+    }
+}
+
+/// This agent's node record, as anti-entropy writes it into the catalog.
+fn node(config: &Config, identity: &Identity) -> Node {
+    let family = if config.network.advertise.is_ipv4() { "ipv4" } else { "ipv6" };
+    let names = ["lan".to_owned(), format!("lan_{family}"), "wan".to_owned(), format!("wan_{family}")];
+    let mut tagged_addresses: BTreeMap<String, String> =
+        names.into_iter().map(|name| (name, identity.address.clone())).collect();
+    tagged_addresses.extend(config.identity.tagged_addresses.clone());
+    let mut meta = identity.meta.clone();
+    // Consul adds it on every node, and its templates and filters know it.
+    meta.insert("consul-network-segment".to_owned(), String::new());
+    Node {
+        id: identity.node_id.clone(),
+        name: identity.node_name.clone(),
+        address: identity.address.clone(),
+        tagged_addresses,
+        meta,
+        ..Node::default()
+    }
+}
+
+/// The log of this configuration.
+pub fn log_options(log: &config::checked::Log) -> LogOptions {
+    LogOptions {
+        level: log.level,
+        json: log.json,
+        file: log.file.clone(),
+        rotate_bytes: log.rotate_bytes,
+        rotate_ms: u64::try_from(log.rotate_duration.as_millis()).unwrap_or(u64::MAX),
+        rotate_files_max: log.rotate_files_max,
     }
 }
