@@ -6,10 +6,10 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use agent_core::local::Input;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::banner;
@@ -18,8 +18,8 @@ use super::{Agent, Parts};
 use crate::checks::SystemProber;
 use crate::config::{self, Config, Loaded};
 use crate::control::Control;
-use crate::env::{Clock, Env, SystemClock};
-use crate::goflag::{self, FlagError, Parsed};
+use crate::env::{Env, SystemClock};
+use crate::goflag::Parsed;
 use crate::persist::Persist;
 use crate::telemetry::LogStream;
 
@@ -29,73 +29,40 @@ const WORKERS_MAX: usize = 4;
 /// Threads for files and names, which block.
 const BLOCKING_MAX: usize = 16;
 
-/// Runs an agent until it leaves or is stopped, and returns the exit code: success only after leaving.
-pub fn run(arguments: &[String]) -> ExitCode {
-    let given = match goflag::parse(&config::agent_flags(), arguments) {
-        Ok(given) => given,
-        Err(error) => return usage(&error),
-    };
-    if let Some(extra) = given.positional.first() {
-        eprintln!("==> Unexpected extra arguments: [{extra}]");
-        return ExitCode::FAILURE;
-    }
-    let loaded = match config::load(&given) {
-        Ok(loaded) => loaded,
+/// Runs an agent until it leaves or is stopped, and returns the exit code: zero only after leaving.
+pub fn run(given: &Parsed) -> u8 {
+    match prepare(given) {
+        Ok((loaded, runtime, log)) => {
+            let code = runtime.block_on(live(given.clone(), loaded, &log));
+            tracing::info!(code, "Exit code");
+            log.flush();
+            runtime.shutdown_background();
+            code
+        }
         Err(error) => {
             eprintln!("==> {error}");
-            return ExitCode::FAILURE;
+            1
         }
-    };
+    }
+}
+
+/// Everything that can fail before there is a log to say it in.
+fn prepare(given: &Parsed) -> Result<(Loaded, Runtime, LogStream), String> {
+    if !given.positional.is_empty() {
+        return Err(format!("Unexpected extra arguments: [{}]", given.positional.join(" ")));
+    }
+    let loaded = config::load(given).map_err(|error| error.to_string())?;
+    refuse_what_is_missing(&loaded.config)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
         .max_blocking_threads(BLOCKING_MAX)
         .enable_all()
-        .build();
-    let runtime = match runtime {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("==> could not start threads: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let log = match LogStream::install(&settings::log_options(&loaded.config.log), clock) {
-        Ok(log) => log,
-        Err(error) => {
-            eprintln!("==> could not open the log: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let code = runtime.block_on(live(given, loaded, &log));
-    tracing::info!(code, "Exit code");
-    log.flush();
-    runtime.shutdown_background();
-    ExitCode::from(code)
-}
-
-/// The help of the command.
-pub fn help() -> String {
-    let flags = goflag::help_section("Command Options", &config::agent_flags());
-    format!("Usage: lictor agent [options]
-
-  Starts the agent and runs until it leaves or is stopped.
-
-{flags}")
-}
-
-fn usage(error: &FlagError) -> ExitCode {
-    match error {
-        FlagError::Help => {
-            println!("{}", help());
-            ExitCode::SUCCESS
-        }
-        error => {
-            eprint!("{error}
-{}", goflag::usage_after_error(&config::agent_flags()));
-            ExitCode::FAILURE
-        }
-    }
+        .build()
+        .map_err(|error| format!("could not start threads: {error}"))?;
+    let log = LogStream::install(&settings::log_options(&loaded.config.log), Arc::new(SystemClock))
+        .map_err(|error| format!("could not open the log: {error}"))?;
+    Ok((loaded, runtime, log))
 }
 
 /// What can happen to a running agent.
@@ -128,7 +95,6 @@ async fn live(given: Parsed, loaded: Loaded, log: &LogStream) -> u8 {
 
 async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<End, String> {
     let Loaded { config, warnings, definitions } = loaded;
-    refuse_what_is_missing(&config)?;
     let env = Env::real();
     let persist = config.data_dir.clone().map(Persist::new);
     let node_id = settings::node_id(&config, persist.as_ref(), &env).map_err(|error| error.to_string())?;
@@ -170,7 +136,9 @@ fn refuse_what_is_missing(config: &Config) -> Result<(), String> {
         return Err("client agents are not implemented yet: start a server with -server -bootstrap, or -dev".to_owned());
     }
     if config.server.bootstrap_expect > 1 {
-        return Err("more than one server is not implemented yet: use -bootstrap in place of -bootstrap-expect".to_owned());
+        return Err(
+            "more than one server is not implemented yet: use -bootstrap in place of -bootstrap-expect".to_owned()
+        );
     }
     Ok(())
 }

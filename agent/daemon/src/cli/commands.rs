@@ -2,7 +2,7 @@
 
 use super::command::Command;
 use super::options::Http;
-use super::{catalog, kv, members, operate, services};
+use super::{agent, catalog, kv, members, operate, services};
 use crate::goflag::FlagSpec;
 
 const NODE_META: FlagSpec =
@@ -26,8 +26,16 @@ const BASE: Command = Command {
 /// A row that only groups others.
 const GROUP: Command = Command { arguments: "<subcommand> [options] [args]", http: Http::No, ..BASE };
 
-/// Every command, sorted by name. `agent` is missing: it reads its own flags.
+/// Every command, sorted by name.
 pub const COMMANDS: &[Command] = &[
+    Command {
+        name: "agent",
+        synopsis: "Runs an agent",
+        about: "Starts the agent and runs until it leaves or is stopped.",
+        http: Http::No,
+        run: Some(agent::run),
+        ..BASE
+    },
     Command {
         name: "catalog",
         synopsis: "Look into the catalog",
@@ -271,6 +279,19 @@ pub const COMMANDS: &[Command] = &[
             .repeated(),
         ],
         run: Some(services::register),
+        ..BASE
+    },
+    Command {
+        name: "validate",
+        synopsis: "Validate config files/directories",
+        arguments: "[options] FILE_OR_DIRECTORY...",
+        about: "Checks configuration files as an agent would that is started with nothing else.",
+        http: Http::No,
+        flags: &[
+            FlagSpec::value("config-format", "string", "How the files are written, whatever their names: hcl or json."),
+            FlagSpec::bool("quiet", "Say nothing when the configuration is valid."),
+        ],
+        run: Some(agent::validate),
         ..BASE
     },
     Command {

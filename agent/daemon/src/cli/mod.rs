@@ -6,6 +6,7 @@
 //! everything. Help wording is ours; layout, streams and codes are Consul's.
 
 pub mod address;
+mod agent;
 mod catalog;
 pub mod client;
 pub mod command;
@@ -21,6 +22,7 @@ mod tls;
 use std::io::Write;
 use std::process::ExitCode;
 
+use crate::config;
 use crate::goflag::{self, FlagSpec};
 use command::{Command, Failure, Invocation};
 use commands::COMMANDS;
@@ -125,8 +127,16 @@ fn carry_out(
 }
 
 fn flags(command: &Command) -> Vec<FlagSpec> {
+    [command.http.flags(), own_flags(command)].concat()
+}
+
+/// The flags a command has to itself. Those of `agent` come from the table of configuration keys.
+fn own_flags(command: &Command) -> Vec<FlagSpec> {
     let namespaces = if command.namespaced { options::NAMESPACE_FLAGS } else { &[] };
-    [command.http.flags(), command.flags.to_vec(), namespaces.to_vec()].concat()
+    match command.name {
+        "agent" => config::agent_flags(),
+        _ => [command.flags, namespaces].concat(),
+    }
 }
 
 /// The listing of top-level commands.
@@ -154,8 +164,7 @@ fn help(command: &Command) -> String {
         text.push_str(&format!("Subcommands:\n{}", rows(command.name)));
     }
     text.push_str(&goflag::help_section("HTTP API Options", &command.http.flags()));
-    let namespaces = if command.namespaced { options::NAMESPACE_FLAGS } else { &[] };
-    text.push_str(&goflag::help_section("Command Options", &[command.flags, namespaces].concat()));
+    text.push_str(&goflag::help_section("Command Options", &own_flags(command)));
     text.trim_end().to_owned()
 }
 
