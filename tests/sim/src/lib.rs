@@ -2,11 +2,16 @@
 //!
 //! One thread, tokio's paused clock, a seeded network and disk: the same seed
 //! gives the same [`trace`], and a test says so. [`outside`] is the world an
-//! agent sees, [`network`] carries bytes late or not at all, [`client`] speaks HTTP.
+//! agent sees, [`network`] carries bytes late or not at all, [`disk`] flushes
+//! late and crashes, [`client`] speaks HTTP. [`world`] runs it all against
+//! [`invariants`]: first chaos, then healing.
 
 pub mod client;
+pub mod clients;
 pub mod disk;
+pub mod invariants;
 pub mod network;
 pub mod outside;
 pub mod seeds;
 pub mod trace;
+pub mod world;

@@ -1,5 +1,7 @@
 //! The log alone under a seed: one server over a disk that crashes, without HTTP.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;

@@ -56,6 +56,7 @@ pub struct Agent {
     pub control: mpsc::Receiver<Control>,
     http: Vec<ListenAddress>,
     dns: Option<DnsServer>,
+    store: Arc<Store>,
     consensus: Consensus,
     local: LocalHandle,
     metrics: Arc<Metrics>,
@@ -144,7 +145,7 @@ impl Agent {
 
         let (door, control) = control::channel();
         let api = Arc::new(Api {
-            store,
+            store: Arc::clone(&store),
             consensus: consensus.clone(),
             env,
             identity: settings.identity,
@@ -159,7 +160,7 @@ impl Agent {
         for listener in listeners {
             tasks.spawn(http::server::serve(listener, Arc::clone(&api), until(stopped.clone())));
         }
-        Ok(Agent { control, http, dns, consensus, local, metrics, stop, tasks })
+        Ok(Agent { control, http, dns, store, consensus, local, metrics, stop, tasks })
     }
 
     /// Where the HTTP API really listens.
@@ -177,6 +178,11 @@ impl Agent {
         &self.local
     }
 
+    /// The replicated state as this agent sees it.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// The consensus handle.
     pub fn consensus(&self) -> &Consensus {
         &self.consensus
@@ -189,7 +195,7 @@ impl Agent {
 
     /// Lets running requests finish for a moment, stops every loop, then Raft. Returns when the disk is closed.
     pub async fn shutdown(self) {
-        let Agent { control, http: _, dns, consensus, local, metrics: _, stop, mut tasks } = self;
+        let Agent { control, http: _, dns, store: _, consensus, local, metrics: _, stop, mut tasks } = self;
         // Nobody is listening only if every loop has ended already.
         let _ = stop.send(true);
         drop((control, local));
