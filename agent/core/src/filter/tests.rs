@@ -1,3 +1,5 @@
+//! The filter language against what Consul answered.
+
 use std::sync::Arc;
 
 use proptest::prelude::*;

@@ -16,6 +16,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_core::local::Input;
 use agent_core::reconcile::{Member, ServerTags};
 use agent_core::state::State;
 use agent_core::store::Store;
@@ -140,6 +141,10 @@ impl Agent {
             settings: settings.local,
             config: settings.definitions,
         });
+        // The loop takes no input before it has loaded: whoever asks the API sees every definition.
+        if let Err(error) = local.send(Input::Tick).await {
+            tracing::error!("the loop around local state did not start: {error}");
+        }
         let sync = EndsWithUs(sync);
         tasks.spawn(sync.ended());
 

@@ -1,3 +1,5 @@
+//! DNS over packets and sockets, against what Consul answered.
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

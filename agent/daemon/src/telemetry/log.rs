@@ -221,9 +221,11 @@ impl Shared {
     }
 }
 
-/// Other crates log for their own developers: only their warnings are shown, and all of it with `trace`.
+/// Other crates log for their own developers: only their warnings are shown, and of openraft, which warns of every
+/// ordinary election, only its errors.
 fn is_ours(level: Level, target: &str) -> bool {
-    target.starts_with("agent") || level <= Level::Warn
+    let least = if target.starts_with("openraft") { Level::Error } else { Level::Warn };
+    target.starts_with("agent") || level <= least
 }
 
 struct LogLayer {
