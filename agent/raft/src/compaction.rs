@@ -4,7 +4,7 @@
 //! for less than four megabytes: so the file stays within a small multiple of
 //! the state, and a snapshot is rewritten only after as much again was logged.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
@@ -16,21 +16,25 @@ const GROWTH_BYTES_MIN: u64 = 4 << 20;
 pub struct Meter {
     grown_bytes: AtomicU64,
     snapshot_bytes: AtomicU64,
-    asked: AtomicBool,
     due: Notify,
 }
 
 impl Meter {
     /// The log has grown.
     pub fn grown(&self, bytes: u64) {
-        let grown = self.grown_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let limit = GROWTH_BYTES_MIN.max(2 * self.snapshot_bytes.load(Ordering::Relaxed));
-        if grown > limit && !self.asked.swap(true, Ordering::Relaxed) {
+        self.grown_bytes.fetch_add(bytes, Ordering::Relaxed);
+        if self.is_due() {
             self.due.notify_one();
         }
     }
 
-    /// Returns when a snapshot is due; once for each.
+    /// Whether a snapshot is due.
+    pub fn is_due(&self) -> bool {
+        let limit = GROWTH_BYTES_MIN.max(2 * self.snapshot_bytes.load(Ordering::Relaxed));
+        self.grown_bytes.load(Ordering::Relaxed) > limit
+    }
+
+    /// Returns when a snapshot is due, or was a moment ago.
     pub async fn due(&self) {
         self.due.notified().await;
     }
@@ -44,7 +48,6 @@ impl Meter {
     pub fn finished(&self, begun: u64, snapshot_bytes: u64) {
         self.snapshot_bytes.store(snapshot_bytes, Ordering::Relaxed);
         self.grown_bytes.fetch_sub(begun, Ordering::Relaxed);
-        self.asked.store(false, Ordering::Relaxed);
     }
 
     /// A snapshot of this size was found at start.
@@ -59,27 +62,22 @@ mod tests {
 
     use super::*;
 
-    async fn is_due(meter: &Meter) -> bool {
-        tokio::time::timeout(Duration::from_millis(1), meter.due()).await.is_ok()
-    }
-
     #[tokio::test(start_paused = true)]
-    async fn a_snapshot_is_due_once_for_each_limit_outgrown() {
+    async fn a_snapshot_is_due_once_the_log_outgrew_four_megabytes_and_twice_the_last_one() {
         let meter = Meter::default();
         meter.grown(GROWTH_BYTES_MIN);
-        assert!(!is_due(&meter).await);
+        assert!(tokio::time::timeout(Duration::from_millis(1), meter.due()).await.is_err());
 
         meter.grown(1);
-        assert!(is_due(&meter).await);
-        meter.grown(GROWTH_BYTES_MIN);
-        assert!(!is_due(&meter).await, "asked already");
+        meter.due().await;
+        assert!(meter.is_due());
 
         let begun = meter.begun();
         meter.grown(10);
         meter.finished(begun, GROWTH_BYTES_MIN);
         meter.grown(2 * GROWTH_BYTES_MIN - 10);
-        assert!(!is_due(&meter).await, "not twice the snapshot yet");
+        assert!(!meter.is_due(), "not twice the snapshot yet");
         meter.grown(1);
-        assert!(is_due(&meter).await);
+        assert!(meter.is_due());
     }
 }

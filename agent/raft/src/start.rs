@@ -34,6 +34,9 @@ const SNAPSHOT_TIMEOUT_MS: u64 = 60_000;
 /// The time an only voter may take to elect itself and apply its log. Only a disk that hangs exceeds it.
 const LEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// The time between two requests for a snapshot that is still due.
+const SNAPSHOT_RETRY: Duration = Duration::from_millis(100);
+
 /// Makes what a proposer decides before the log: a random id and the wall time in milliseconds since the Unix epoch.
 pub type Stamp = Arc<dyn Fn() -> (u128, u64) + Send + Sync>;
 
@@ -249,19 +252,22 @@ async fn attend(
     meter: Arc<Meter>,
 ) {
     loop {
-        let due = tokio::select! {
+        tokio::select! {
             biased;
-            changed = metrics.changed() => {
-                if changed.is_err() {
-                    break;
-                }
-                false
+            changed = metrics.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => break,
+            },
+            () = meter.due() => {}
+        }
+        // Raft ignores the request while it has not noticed yet that the last snapshot is done.
+        while meter.is_due() {
+            let Some(inner) = inner.upgrade() else { return };
+            if inner.raft.trigger().snapshot().await.is_err() {
+                break;
             }
-            () = meter.due() => true,
-        };
-        let Some(inner) = inner.upgrade() else { return };
-        if due && inner.raft.trigger().snapshot().await.is_err() {
-            break;
+            drop(inner);
+            tokio::time::sleep(SNAPSHOT_RETRY).await;
         }
     }
     if let Some(inner) = inner.upgrade() {
