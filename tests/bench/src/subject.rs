@@ -1,0 +1,236 @@
+//! One process under measurement: an agent with a data folder and a loopback address of its own, or a limit server.
+//!
+//! Starts it, waits until it is ready, reads its counters, stops it. The process ends with the value, by its
+//! handle. What it is asked to do is the parts' affair.
+
+use std::fs;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use real::agent::own_address;
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+use crate::caller::Caller;
+use crate::options::{Kind, Options};
+use crate::process::{Usage, size_on_disk, usage};
+use crate::wire;
+
+/// How an agent is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In memory, with `-dev`.
+    Dev,
+    /// One durable server with the timing of a fresh installation.
+    Durable,
+    /// One durable server with `raft_multiplier = 1`, which Consul's guide advises for production.
+    Quick,
+}
+
+/// Both agents take ten thousand watchers from one address, write no log lines, and call nobody.
+const CONFIGURATION: &str = r#"
+log_level = "err"
+disable_update_check = true
+limits { http_max_conns_per_client = 20000 }
+"#;
+
+/// A running process. Dropping it ends the process and removes its folder.
+pub struct Subject {
+    /// Who it is.
+    pub kind: Kind,
+    /// When it was started.
+    pub started: Instant,
+    /// Where it listens.
+    pub address: Ipv4Addr,
+    /// Asks it questions.
+    pub caller: Caller,
+    process: Child,
+    folder: TempDir,
+    mode: Mode,
+}
+
+impl Subject {
+    /// Starts one and does not wait.
+    ///
+    /// # Errors
+    /// The binary cannot be started, or no folder be made.
+    pub fn start(options: &Options, kind: Kind, mode: Mode) -> io::Result<Subject> {
+        Subject::start_below(&[], options, kind, mode)
+    }
+
+    /// As [`Subject::start`], with a command before the agent's, such as a tracer that replaces itself with it.
+    ///
+    /// # Errors
+    /// The command cannot be started, or no folder be made.
+    pub fn start_below(prefix: &[&str], options: &Options, kind: Kind, mode: Mode) -> io::Result<Subject> {
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(data_folder()?)?;
+        let address = own_address();
+        let mut command = command(prefix, options, kind, mode, address, folder.path())?;
+        let caller = Caller::new(address)?;
+        let started = Instant::now();
+        let process = spawn(&mut command, !prefix.is_empty())?;
+        Ok(Subject { kind, started, address, caller, process, folder, mode })
+    }
+
+    /// Starts one and waits until it leads.
+    ///
+    /// # Errors
+    /// It cannot be started, or does not lead in time.
+    pub fn ready(options: &Options, kind: Kind, mode: Mode) -> io::Result<Subject> {
+        let mut subject = Subject::start(options, kind, mode)?;
+        subject.wait_for_leadership()?;
+        Ok(subject)
+    }
+
+    /// Waits until it says that it leads.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub fn wait_for_leadership(&mut self) -> io::Result<()> {
+        let leads = |body: &[u8]| body.len() > br#""""#.len();
+        self.caller.get_until("/v1/status/leader", leads)
+    }
+
+    /// Stops it as an operator does, and starts it again on the same data without waiting.
+    ///
+    /// # Errors
+    /// It does not stop, or cannot be started.
+    pub fn restart(&mut self, options: &Options) -> io::Result<()> {
+        kill_process(Pid::from_child(&self.process), Signal::TERM)?;
+        self.process.wait()?;
+        self.caller = Caller::new(self.address)?;
+        let mut command = command(&[], options, self.kind, self.mode, self.address, self.folder.path())?;
+        self.started = Instant::now();
+        self.process = spawn(&mut command, false)?;
+        Ok(())
+    }
+
+    /// Waits until it has used next to no processor time for a quarter of a second, twice; at most ten seconds.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn settle(&self) -> io::Result<()> {
+        const LOOK: Duration = Duration::from_millis(250);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut calm = 0;
+        let mut before = self.usage()?.cpu;
+        while calm < 2 && Instant::now() < deadline {
+            self.caller.pause(LOOK);
+            let after = self.usage()?.cpu;
+            calm = if after - before <= LOOK / 25 { calm + 1 } else { 0 };
+            before = after;
+        }
+        Ok(())
+    }
+
+    /// Its counters.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn usage(&self) -> io::Result<Usage> {
+        usage(self.process.id())
+    }
+
+    /// What its data takes on the disk.
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn size_on_disk(&self) -> io::Result<u64> {
+        size_on_disk(self.folder.path())
+    }
+
+    /// Where its HTTP API listens.
+    pub fn api(&self) -> SocketAddr {
+        wire::api(self.address)
+    }
+
+    /// Where it answers DNS over UDP.
+    pub fn dns(&self) -> SocketAddr {
+        (self.address, 8600).into()
+    }
+
+    /// Kills it, and returns what came through its standard error, when that was kept for a tracer.
+    ///
+    /// # Errors
+    /// Reading fails.
+    pub fn kill(mut self) -> io::Result<String> {
+        self.process.kill()?;
+        self.process.wait()?;
+        let mut said = String::new();
+        if let Some(mut stderr) = self.process.stderr.take() {
+            io::Read::read_to_string(&mut stderr, &mut said)?;
+        }
+        Ok(said)
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The folder data goes to: beside the binary, because a temporary folder may be in memory, where fsync is free.
+///
+/// # Errors
+/// This binary has no path.
+pub fn data_folder() -> io::Result<std::path::PathBuf> {
+    let own = std::env::current_exe()?;
+    let folder = own.parent().ok_or_else(|| io::Error::other("this binary has no folder"))?;
+    Ok(folder.to_owned())
+}
+
+fn spawn(command: &mut Command, keep_errors: bool) -> io::Result<Child> {
+    let errors = if keep_errors { Stdio::piped() } else { Stdio::null() };
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+    command.spawn().map_err(|error| io::Error::other(format!("could not start {command:?}: {error}")))
+}
+
+fn command(
+    prefix: &[&str],
+    options: &Options,
+    kind: Kind,
+    mode: Mode,
+    address: Ipv4Addr,
+    folder: &Path,
+) -> io::Result<Command> {
+    let own;
+    let binary = match kind {
+        Kind::Lictor => &options.lictor,
+        Kind::Consul => &options.consul,
+        Kind::Limit => {
+            own = std::env::current_exe()?;
+            &own
+        }
+    };
+    let mut words = prefix.iter().map(std::ffi::OsStr::new).chain([binary.as_os_str()]);
+    let mut command = Command::new(words.next().expect("the binary is a word"));
+    command.args(words);
+    match kind {
+        Kind::Limit => command.args(["serve-limit", &address.to_string()]),
+        Kind::Lictor | Kind::Consul => command.args(arguments(mode, address, folder)?),
+    };
+    Ok(command)
+}
+
+fn arguments(mode: Mode, address: Ipv4Addr, folder: &Path) -> io::Result<Vec<String>> {
+    let file = folder.join("agent.hcl");
+    let performance = if mode == Mode::Quick { "performance { raft_multiplier = 1 }\n" } else { "" };
+    fs::write(&file, format!("{CONFIGURATION}{performance}"))?;
+    let mut words = vec!["agent".to_owned(), format!("-bind={address}"), format!("-client={address}")];
+    words.push(format!("-config-file={}", file.display()));
+    match mode {
+        Mode::Dev => words.push("-dev".to_owned()),
+        Mode::Durable | Mode::Quick => {
+            words.extend(["-server".to_owned(), "-bootstrap-expect=1".to_owned()]);
+            words.push(format!("-data-dir={}", folder.join("data").display()));
+        }
+    }
+    Ok(words)
+}

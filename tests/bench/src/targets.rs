@@ -1,0 +1,94 @@
+//! What lictor promises at least, line by line, and whether this run kept it.
+
+use crate::options::Kind;
+use crate::parts::{catalog, dns, idle, key, register, restart, soak, start, watch};
+use crate::report::{
+    ANONYMOUS, DISK, ERRORS, GROWTH, Metric, RATE, RESIDENT, Report, SHARE, TIME, TOTAL_WRITTEN, WATCHER, WORST, number,
+};
+
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    /// At least this many times Consul's.
+    Times(f64),
+    /// At most this share of Consul's.
+    Share(f64),
+    /// At most this.
+    AtMost(f64),
+}
+
+const TARGETS: &[(&str, Metric, Bound)] = &[
+    (key::PUT, RATE, Bound::Times(3.0)),
+    (key::GET, RATE, Bound::Times(3.0)),
+    (key::STALE, RATE, Bound::Times(3.0)),
+    (catalog::HEALTH, RATE, Bound::Times(8.0)),
+    (catalog::SERVICES, RATE, Bound::Times(8.0)),
+    (register::REGISTER, RATE, Bound::Times(4.0)),
+    (dns::A_3, RATE, Bound::Times(3.0)),
+    (dns::SRV_3, RATE, Bound::Times(3.0)),
+    (dns::A_50, RATE, Bound::Times(8.0)),
+    (dns::SRV_50, RATE, Bound::Times(8.0)),
+    (start::DEV, TIME, Bound::Share(1.0)),
+    (start::DURABLE, TIME, Bound::Share(0.2)),
+    (restart::RESTART, TIME, Bound::Share(0.25)),
+    (restart::RESTART, RESIDENT, Bound::Share(0.25)),
+    (restart::RESTART, DISK, Bound::Share(0.25)),
+    (idle::IDLE, RESIDENT, Bound::Share(0.33)),
+    (idle::IDLE, ANONYMOUS, Bound::Share(0.5)),
+    (idle::IDLE, SHARE, Bound::Share(0.33)),
+    (idle::IDLE, TOTAL_WRITTEN, Bound::AtMost(0.0)),
+    (watch::ONE_KEY, WATCHER, Bound::Share(0.33)),
+    (watch::ONE_KEY, WATCHER, Bound::AtMost(25.0)),
+    (watch::ONE_KEY_AWAKE, TIME, Bound::AtMost(150.0)),
+    (watch::MANY_KEYS, WATCHER, Bound::Share(0.33)),
+    (watch::MANY_KEYS, WATCHER, Bound::AtMost(25.0)),
+    (watch::MANY_KEYS_AWAKE, TIME, Bound::AtMost(150.0)),
+    (watch::ALL_KEYS_AWAKE, TIME, Bound::AtMost(150.0)),
+    (soak::SOAK, ERRORS, Bound::AtMost(0.0)),
+    (soak::SOAK, WORST, Bound::AtMost(1000.0)),
+    (soak::SOAK, GROWTH, Bound::AtMost(10.0)),
+];
+
+/// Prints the promises this run could judge, and returns whether it kept them all.
+pub fn print(report: &Report) -> bool {
+    println!("\n| line | figure | at least | measured | |\n|---|---|---|---|---|");
+    let mut all = true;
+    for (line, metric, bound) in TARGETS {
+        let ours = report.median(line, *metric, Kind::Lictor);
+        let theirs = report.median(line, *metric, Kind::Consul);
+        let Some((promise, measured, met)) = judge(*bound, *metric, ours, theirs) else { continue };
+        println!("| {line} | {} | {promise} | {measured} | {} |", metric.name, if met { "met" } else { "NOT MET" });
+        all &= met;
+    }
+    all
+}
+
+/// The promise in words, what was measured, and whether it was kept; nothing when a side was not measured.
+fn judge(bound: Bound, metric: Metric, ours: Option<f64>, theirs: Option<f64>) -> Option<(String, String, bool)> {
+    let ours = ours?;
+    Some(match bound {
+        Bound::Times(times) => {
+            let ratio = ours / theirs?;
+            (format!("{times} times Consul"), format!("{ratio:.2} times"), ratio >= times)
+        }
+        Bound::Share(share) => {
+            let ratio = ours / theirs?;
+            (format!("{share} of Consul's or less"), format!("{ratio:.2}"), ratio <= share)
+        }
+        Bound::AtMost(most) => (format!("{} {} or less", number(most), metric.unit), number(ours), ours <= most),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_is_judged_by_what_it_compares_with() {
+        let met = |bound, ours, theirs| judge(bound, RATE, Some(ours), theirs).map(|(_, _, met)| met);
+        assert_eq!(met(Bound::Times(3.0), 30.0, Some(10.0)), Some(true));
+        assert_eq!(met(Bound::Times(3.0), 29.0, Some(10.0)), Some(false));
+        assert_eq!(met(Bound::Share(0.25), 2.5, Some(10.0)), Some(true));
+        assert_eq!(met(Bound::AtMost(25.0), 26.0, None), Some(false));
+        assert_eq!(met(Bound::Times(3.0), 30.0, None), None, "Consul was not measured");
+    }
+}
