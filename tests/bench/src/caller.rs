@@ -86,8 +86,13 @@ impl Caller {
     /// Asks every millisecond until the answer has the status 200 and satisfies `enough`.
     ///
     /// # Errors
-    /// [`PATIENCE`] ran out; says what the last attempt met.
-    pub fn get_until(&mut self, path: &str, enough: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+    /// [`PATIENCE`] ran out, or it is not `running` any more; says what the last attempt met.
+    pub fn get_until(
+        &mut self,
+        path: &str,
+        mut running: impl FnMut() -> bool,
+        enough: impl Fn(&[u8]) -> bool,
+    ) -> io::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let met = match self.get(path) {
@@ -95,8 +100,8 @@ impl Caller {
                 Ok(body) => String::from_utf8_lossy(&body).into_owned(),
                 Err(error) => error.to_string(),
             };
-            if Instant::now() > deadline {
-                return Err(io::Error::other(format!("{path} was not as expected in time: {met}")));
+            if Instant::now() > deadline || !running() {
+                return Err(io::Error::other(format!("{path} was not as expected: {met}")));
             }
             self.pause(Duration::from_millis(1));
         }

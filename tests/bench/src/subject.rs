@@ -3,7 +3,7 @@
 //! Starts it, waits until it is ready, reads its counters, stops it. The process ends with the value, by its
 //! handle. What it is asked to do is the parts' affair.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -31,12 +31,16 @@ pub enum Mode {
     Quick,
 }
 
-/// Both agents take ten thousand watchers from one address, write no log lines, and call nobody.
+/// Both agents take ten thousand watchers from one address, write no log lines, and call nobody. Consul wants
+/// room below the limit of open files for more than its connections.
 const CONFIGURATION: &str = r#"
 log_level = "err"
 disable_update_check = true
-limits { http_max_conns_per_client = 20000 }
+limits { http_max_conns_per_client = 15000 }
 "#;
+
+/// Where its standard output goes, in its folder.
+const OUTPUT: &str = "output";
 
 /// A running process. Dropping it ends the process and removes its folder.
 pub struct Subject {
@@ -72,7 +76,7 @@ impl Subject {
         let mut command = command(prefix, options, kind, mode, address, folder.path())?;
         let caller = Caller::new(address)?;
         let started = Instant::now();
-        let process = spawn(&mut command, !prefix.is_empty())?;
+        let process = spawn(&mut command, folder.path(), !prefix.is_empty())?;
         Ok(Subject { kind, started, address, caller, process, folder, mode })
     }
 
@@ -92,7 +96,22 @@ impl Subject {
     /// It does not in time.
     pub fn wait_for_leadership(&mut self) -> io::Result<()> {
         let leads = |body: &[u8]| body.len() > br#""""#.len();
-        self.caller.get_until("/v1/status/leader", leads)
+        self.wait_until("/v1/status/leader", leads)
+    }
+
+    /// Asks until the answer has the status 200 and satisfies `enough`.
+    ///
+    /// # Errors
+    /// It does not in time, or the process ended; with the last lines it printed.
+    pub fn wait_until(&mut self, path: &str, enough: impl Fn(&[u8]) -> bool) -> io::Result<()> {
+        let Subject { caller, process, folder, .. } = self;
+        let running = || matches!(process.try_wait(), Ok(None));
+        caller.get_until(path, running, enough).map_err(|error| {
+            let said = fs::read_to_string(folder.path().join(OUTPUT)).unwrap_or_default();
+            let from = said.lines().count().saturating_sub(20);
+            let last: Vec<_> = said.lines().skip(from).collect();
+            io::Error::other(format!("{error}\n{}", last.join("\n")))
+        })
     }
 
     /// Stops it as an operator does, and starts it again on the same data without waiting.
@@ -105,7 +124,7 @@ impl Subject {
         self.caller = Caller::new(self.address)?;
         let mut command = command(&[], options, self.kind, self.mode, self.address, self.folder.path())?;
         self.started = Instant::now();
-        self.process = spawn(&mut command, false)?;
+        self.process = spawn(&mut command, self.folder.path(), false)?;
         Ok(())
     }
 
@@ -186,9 +205,10 @@ pub fn data_folder() -> io::Result<std::path::PathBuf> {
     Ok(folder.to_owned())
 }
 
-fn spawn(command: &mut Command, keep_errors: bool) -> io::Result<Child> {
-    let errors = if keep_errors { Stdio::piped() } else { Stdio::null() };
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
+fn spawn(command: &mut Command, folder: &Path, keep_errors: bool) -> io::Result<Child> {
+    let output = File::create(folder.join(OUTPUT))?;
+    let errors = if keep_errors { Stdio::piped() } else { Stdio::from(output.try_clone()?) };
+    command.stdin(Stdio::null()).stdout(output).stderr(errors);
     command.spawn().map_err(|error| io::Error::other(format!("could not start {command:?}: {error}")))
 }
 

@@ -29,7 +29,7 @@ pub fn dns(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     let plan = Plan { clients: CLIENTS, warm_up: options.warm_up / 2, length: options.length * 2 / 3 };
     if kind == Kind::Limit {
         let mut subject = Subject::start(options, kind, Mode::Quick)?;
-        subject.caller.get_until("/", |_| true)?;
+        subject.wait_until("/", |_| true)?;
         let outcome = load(plan, &subject, SMALL, A)?.without_errors()?;
         return Ok(LINES.iter().flat_map(|(line, ..)| outcome.figures(line)).collect());
     }

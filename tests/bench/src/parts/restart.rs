@@ -22,7 +22,7 @@ pub fn restart(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     })?;
     subject.settle()?;
     subject.restart(options)?;
-    subject.caller.get_until(&format!("/v1/kv/bench/{:06}", KEYS - 1), |body| !body.is_empty())?;
+    subject.wait_until(&format!("/v1/kv/bench/{:06}", KEYS - 1), |body| !body.is_empty())?;
     let time = subject.started.elapsed();
     subject.settle()?;
     let usage = subject.usage()?;
