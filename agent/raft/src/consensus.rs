@@ -254,6 +254,12 @@ impl Consensus {
         }
     }
 
+    /// Asks for a snapshot now, after which the log before it is forgotten. Happens by itself when the log has grown.
+    pub async fn compact(&self) {
+        // A Raft that has stopped has nothing to compact; who waits for that learns it from `stopped`.
+        self.inner.raft.trigger().snapshot().await.ok();
+    }
+
     /// Returns when Raft has stopped by itself, with the reason: the disk failed or an invariant broke.
     ///
     /// Nothing is acknowledged any more, so the agent should exit. Does not return after [`Consensus::shutdown`].

@@ -173,7 +173,7 @@ impl World {
             if Instant::now() > ends {
                 return agent;
             }
-            match random.below(10) {
+            match random.below(12) {
                 0..=3 => {
                     self.crash(agent);
                     self.scene.pause(1, 800).await;
@@ -184,6 +184,7 @@ impl World {
                 6 => self.disks.set_speed(Speed::SLOW),
                 7 => self.disks.set_speed(Speed::FAST),
                 8 => network.set_weather(Weather::ROUGH),
+                9 | 10 => agent.consensus().compact().await,
                 _ => network.set_weather(Weather::CALM),
             }
             trace.note(format_args!("world: something went wrong"));

@@ -74,7 +74,13 @@ async fn crash(up: Up, disks: SimDisks, random: SimRandom, trace: Trace) {
         disks.set_speed(if random.happens(300) { Speed::SLOW } else { Speed::FAST });
         *up.lock().unwrap() = Some(start(&disks, &random).await);
         trace.note(format_args!("up"));
-        tokio::time::sleep(Duration::from_millis(50 + random.below(900))).await;
+        tokio::time::sleep(Duration::from_millis(50 + random.below(500))).await;
+        let consensus = up.lock().unwrap().as_ref().map(|(consensus, _)| consensus.clone());
+        if let Some(consensus) = consensus.filter(|_| random.happens(600)) {
+            consensus.compact().await;
+            trace.note(format_args!("compact"));
+        }
+        tokio::time::sleep(Duration::from_millis(random.below(300))).await;
         let last = up.lock().unwrap().take();
         disks.crash();
         drop(last);
