@@ -20,6 +20,8 @@ use imbl::ordmap::DiffItem;
 use tokio::sync::mpsc;
 
 use crate::env::Env;
+use crate::propose;
+use crate::telemetry::{Counter, Metrics, Timer};
 
 /// How often the leader looks whether the catalog still shows the members, and whether keys were deleted.
 const LOOK_EVERY: Duration = tombstone_timer::GRANULARITY;
@@ -36,6 +38,8 @@ pub struct Deps {
     pub alive: Vec<Member>,
     /// Sessions that clients renewed.
     pub renewed: mpsc::Receiver<SessionId>,
+    /// Where it is counted.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What can wake the loop.
@@ -90,7 +94,7 @@ pub async fn run(mut deps: Deps, stop: impl Future<Output = ()>) {
             Event::Renewed(id) => duties.tell_sessions(&deps, session_timer::Input::Renewed(id)).await,
             Event::SessionsChanged => duties.follow_sessions(&deps).await,
             Event::Due => duties.do_what_is_due(&deps).await,
-            Event::Look => duties.look(&deps).await,
+            Event::Look => timed(&deps, Timer::LeaderReconcile, duties.look(&deps)).await,
         }
     }
 }
@@ -113,10 +117,11 @@ struct Duties {
 impl Duties {
     async fn take_over(&mut self, deps: &Deps) {
         tracing::info!("cluster leadership acquired");
+        deps.metrics.count(Counter::RaftLeader);
         self.known = State::clone(&deps.store.snapshot());
         let leases = self.known.sessions.values().map(|session| Lease::of(session)).collect();
         self.tell_sessions(deps, session_timer::Input::BecameLeader(leases)).await;
-        self.look(deps).await;
+        timed(deps, Timer::LeaderReconcile, self.look(deps)).await;
     }
 
     fn give_up(&mut self, deps: &Deps) {
@@ -166,7 +171,8 @@ impl Duties {
             match output {
                 session_timer::Output::Expire(id) => {
                     tracing::debug!(session = %id, "Session TTL expired");
-                    propose(deps, Command::SessionDestroy { id }, "end an expired session").await;
+                    let command = Command::SessionDestroy { id };
+                    timed(deps, Timer::SessionInvalidate, propose(deps, command, "end an expired session")).await;
                 }
             }
         }
@@ -176,16 +182,24 @@ impl Duties {
         for output in self.tombstones.step(deps.env.now(), input) {
             match output {
                 tombstone_timer::Output::Reap(up_to) => {
-                    propose(deps, Command::TombstoneReap { up_to }, "forget deleted keys").await;
+                    let command = Command::TombstoneReap { up_to };
+                    timed(deps, Timer::LeaderReapTombstones, propose(deps, command, "forget deleted keys")).await;
                 }
             }
         }
     }
 }
 
+/// Waits for `duty` and records how long it took.
+async fn timed(deps: &Deps, timer: Timer, duty: impl Future<Output = ()>) {
+    let started = tokio::time::Instant::now();
+    duty.await;
+    deps.metrics.time(timer, started.elapsed().as_secs_f64() * 1000.0);
+}
+
 /// Proposes a command. What fails is asked for again: by the session timer soon, by the next look otherwise.
 async fn propose(deps: &Deps, command: Command, what: &str) {
-    if let Err(error) = deps.consensus.write(command).await {
+    if let Err(error) = propose::propose(&deps.consensus, &deps.metrics, command).await {
         tracing::warn!(error = %error, "could not {what}");
     }
 }

@@ -15,5 +15,6 @@ pub mod goflag;
 pub mod http;
 pub mod leader;
 pub mod persist;
+pub mod propose;
 pub mod sync;
 pub mod telemetry;

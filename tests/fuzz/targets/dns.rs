@@ -31,7 +31,7 @@ fuzz_target!(|packet: &[u8]| {
     let context = Context { state: &STATE, config: &config, datacenter: "dc1", unix_s: 0, seed: 1, resolved: &resolved };
     for transport in [Transport::Udp, Transport::Tcp] {
         let mut reply = Vec::new();
-        match respond(context, packet, transport, &mut reply) {
+        match respond(context, packet, transport, &mut reply).next {
             Next::Drop => {}
             Next::Send | Next::Forward | Next::Resolve { .. } => {
                 assert!(reply.len() >= 12 && reply.len() <= 65_535);

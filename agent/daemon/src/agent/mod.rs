@@ -117,9 +117,10 @@ impl Agent {
     pub async fn start(settings: Settings, env: Env, parts: Parts) -> Result<Agent, AgentError> {
         let listeners = listen(&settings, &env).await?;
         let store = Arc::new(Store::new(State::default()));
-        let dns = start_dns(&settings, &env, &store).await?;
+        let naming = settings.metrics.clone();
+        let metrics = Arc::new(Metrics::new(Arc::clone(&env.clock), naming, http::routes::names()));
+        let dns = start_dns(&settings, &env, &store, &metrics).await?;
         let consensus = start_raft(&settings, &env, &store).await?;
-        let metrics = Arc::new(Metrics::new(Arc::clone(&env.clock), &settings.metrics_host));
 
         let mut tasks = JoinSet::new();
         let (stop, stopped) = watch::channel(false);
@@ -130,12 +131,17 @@ impl Agent {
             consensus: consensus.clone(),
             alive: vec![member(&settings)],
             renewed: renewals,
+            metrics: Arc::clone(&metrics),
         };
         tasks.spawn(leader::run(duties, until(stopped.clone())));
 
         let (local, sync) = sync::start(sync::Deps {
             env: env.clone(),
-            catalog: Arc::new(RaftCatalog { consensus: consensus.clone(), store: Arc::clone(&store) }),
+            catalog: Arc::new(RaftCatalog {
+                consensus: consensus.clone(),
+                store: Arc::clone(&store),
+                metrics: Arc::clone(&metrics),
+            }),
             prober: parts.prober,
             persist: settings.data_dir.map(Persist::new),
             settings: settings.local,
@@ -250,7 +256,12 @@ async fn listen(settings: &Settings, env: &Env) -> Result<Vec<Box<dyn Listener>>
     Ok(listeners)
 }
 
-async fn start_dns(settings: &Settings, env: &Env, store: &Arc<Store>) -> Result<Option<DnsServer>, AgentError> {
+async fn start_dns(
+    settings: &Settings,
+    env: &Env,
+    store: &Arc<Store>,
+    metrics: &Arc<Metrics>,
+) -> Result<Option<DnsServer>, AgentError> {
     if settings.dns_addresses.is_empty() {
         return Ok(None);
     }
@@ -260,6 +271,7 @@ async fn start_dns(settings: &Settings, env: &Env, store: &Arc<Store>) -> Result
         datacenter: settings.identity.datacenter.clone(),
         store: Arc::clone(store),
         env: env.clone(),
+        metrics: Arc::clone(metrics),
     };
     dns::start(options).await.map(Some).map_err(AgentError::Dns)
 }

@@ -15,7 +15,7 @@ use crate::config::{self, Config};
 use crate::env::{Env, ListenAddress};
 use crate::http::{Identity, Limits};
 use crate::persist::Persist;
-use crate::telemetry::LogOptions;
+use crate::telemetry::{LogOptions, Naming};
 
 /// The settings of one agent.
 #[derive(Clone, Debug)]
@@ -40,8 +40,8 @@ pub struct Settings {
     pub definitions: Definitions,
     /// Where the Raft log and definitions registered over HTTP are kept; `None` keeps nothing.
     pub data_dir: Option<PathBuf>,
-    /// The host in the names of gauges; empty for none.
-    pub metrics_host: String,
+    /// How metrics are called, and which are shown.
+    pub metrics: Naming,
 }
 
 /// The id of this node: as configured, as kept in the data directory, or a new one that is kept from now on.
@@ -90,7 +90,7 @@ impl Settings {
             },
             definitions,
             data_dir: config.data_dir.clone(),
-            metrics_host: if config.telemetry.disable_hostname { String::new() } else { identity.node_name.clone() },
+            metrics: naming(&config.telemetry, &identity.node_name),
             identity,
         }
     }
@@ -121,7 +121,7 @@ impl Settings {
             local: local::Settings::new(node, seed),
             definitions: Definitions::default(),
             data_dir: None,
-            metrics_host: String::new(),
+            metrics: Naming { node: node_name.to_owned(), ..Naming::default() },
         }
     }
 }
@@ -142,6 +142,18 @@ fn limits(config: &Config) -> Limits {
         pretty: config.dev,
         response_headers: config.http.response_headers.clone(),
         blocked: config.http.block_endpoints.clone(),
+    }
+}
+
+/// The host is the machine's name even where the node has another, as in Consul.
+fn naming(telemetry: &config::checked::Telemetry, node_name: &str) -> Naming {
+    Naming {
+        prefix: telemetry.prefix.clone(),
+        host: if telemetry.disable_hostname { String::new() } else { config::hostname() },
+        node: node_name.to_owned(),
+        allow: telemetry.allow.clone(),
+        block: telemetry.block.clone(),
+        keep_unmatched: telemetry.keep_unmatched,
     }
 }
 

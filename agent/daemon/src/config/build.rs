@@ -310,7 +310,8 @@ fn identity(document: &Document, warnings: &mut Vec<String>) -> Result<Identity,
     Ok(Identity { node_name, node_id: node_id(document)?, datacenter, node_meta, tagged_addresses })
 }
 
-fn hostname() -> String {
+/// The name of this machine.
+pub(crate) fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 

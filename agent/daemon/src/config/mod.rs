@@ -24,6 +24,7 @@ use agent_core::hcl;
 use agent_core::local::Definitions;
 use serde_json::Value;
 
+pub(crate) use build::hostname;
 pub use checked::Config;
 pub use flags::{agent_flags, flag_help};
 pub use reload::{ReloadDiff, reloadable_diff};

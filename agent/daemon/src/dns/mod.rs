@@ -26,6 +26,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::env::Env;
+use crate::telemetry::Metrics;
 use recursor::Recursors;
 use respond::Responder;
 
@@ -44,6 +45,8 @@ pub struct DnsOptions {
     pub store: Arc<Store>,
     /// Wall time and randomness.
     pub env: Env,
+    /// Where questions are timed.
+    pub metrics: Arc<Metrics>,
 }
 
 /// A running DNS server. Dropping it stops it.
@@ -75,9 +78,9 @@ impl DnsServer {
 /// # Errors
 /// An address can't be bound; the text names it. Nothing is left running.
 pub async fn start(options: DnsOptions) -> io::Result<DnsServer> {
-    let DnsOptions { addresses, config, datacenter, store, env } = options;
+    let DnsOptions { addresses, config, datacenter, store, env, metrics } = options;
     let config = Arc::new(ArcSwap::from_pointee(config));
-    let responder = Arc::new(Responder::new(store, Arc::clone(&config), datacenter, env.clone()));
+    let responder = Arc::new(Responder::new(store, Arc::clone(&config), datacenter, env.clone(), metrics));
     let recursors = Arc::new(Recursors::new(env));
     let mut server = DnsServer { addresses: Vec::new(), config, loops: JoinSet::new() };
     for address in addresses {

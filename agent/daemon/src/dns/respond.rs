@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 
 use super::packet::{self, Encoding, MESSAGE_BYTES_MAX, Request, Unreadable};
 use crate::env::Env;
+use crate::telemetry::{Metrics, Timer};
 
 /// How the client asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,26 @@ pub enum Next {
     },
 }
 
+/// What a question was about, for metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Names of the domain.
+    Domain,
+    /// The name of an address.
+    Reverse,
+    /// A name outside the domain, or nothing that could be read.
+    Other,
+}
+
+/// A response.
+#[derive(Clone, Debug)]
+pub struct Responded {
+    /// What to do now.
+    pub next: Next,
+    /// What was asked.
+    pub asked: Asked,
+}
+
 /// What comes from outside the request.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
@@ -62,20 +83,23 @@ pub struct Context<'a> {
 }
 
 /// Responds to the packet `bytes` with what is left in `out`. Pure, and takes any bytes: the fuzzer's way in.
-pub fn respond(context: Context<'_>, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Next {
+pub fn respond(context: Context<'_>, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Responded {
+    let other = |next| Responded { next, asked: Asked::Other };
     let request = match packet::decode(bytes) {
         Ok(request) => request,
-        Err(Unreadable::Drop) => return Next::Drop,
+        Err(Unreadable::Drop) => return other(Next::Drop),
         Err(Unreadable::Reply(code)) => {
             packet::encode_refusal(bytes, code, out);
-            return Next::Send;
+            return other(Next::Send);
         }
     };
     let Context { state, config, datacenter, unix_s, seed, resolved } = context;
     let view = View { state, config, datacenter, unix_s, seed, resolved };
     let alone = config.recursors.is_empty();
     let failed = |code| Answer { authoritative: false, ..Answer::empty(code) };
-    match dns::answer(&view, &request.name, request.kind) {
+    let verdict = dns::answer(&view, &request.name, request.kind);
+    let asked = asked(&verdict, &request);
+    let next = match verdict {
         Verdict::Answer(mut answer) => {
             let encoding = Encoding { recursion_available: !alone, compress: !config.disable_compression, edns: true };
             let names = std::mem::take(&mut answer.unresolved);
@@ -92,6 +116,16 @@ pub fn respond(context: Context<'_>, bytes: &[u8], transport: Transport, out: &m
             packet::encode(bytes, &request, &failed(Code::ServFail), encoding, out);
             if alone { Next::Send } else { Next::Forward }
         }
+    };
+    Responded { next, asked }
+}
+
+fn asked(verdict: &Verdict, request: &Request) -> Asked {
+    match verdict {
+        Verdict::Recurse => Asked::Other,
+        Verdict::RecurseReverse => Asked::Reverse,
+        Verdict::Answer(_) if request.name.ends_with(".arpa") => Asked::Reverse,
+        Verdict::Answer(_) => Asked::Domain,
     }
 }
 
@@ -140,12 +174,19 @@ pub(super) struct Responder {
     config: Arc<ArcSwap<DnsConfig>>,
     datacenter: String,
     env: Env,
+    metrics: Arc<Metrics>,
     nothing_resolved: BTreeMap<String, Vec<Record>>,
 }
 
 impl Responder {
-    pub(super) fn new(store: Arc<Store>, config: Arc<ArcSwap<DnsConfig>>, datacenter: String, env: Env) -> Self {
-        Responder { store, config, datacenter, env, nothing_resolved: BTreeMap::new() }
+    pub(super) fn new(
+        store: Arc<Store>,
+        config: Arc<ArcSwap<DnsConfig>>,
+        datacenter: String,
+        env: Env,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Responder { store, config, datacenter, env, metrics, nothing_resolved: BTreeMap::new() }
     }
 
     /// The policy of the moment.
@@ -153,9 +194,19 @@ impl Responder {
         self.config.load_full()
     }
 
-    /// Responds to a request that was not seen before.
+    /// Responds to a request that was not seen before, and times it.
     pub(super) fn first(&self, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Next {
-        self.respond(bytes, transport, self.env.random.u64(), &self.nothing_resolved, out)
+        let started = tokio::time::Instant::now();
+        let responded = self.respond(bytes, transport, self.env.random.u64(), &self.nothing_resolved, out);
+        let timer = match responded.asked {
+            Asked::Domain => Some(Timer::DnsDomainQuery),
+            Asked::Reverse => Some(Timer::DnsPtrQuery),
+            Asked::Other => None,
+        };
+        if let Some(timer) = timer {
+            self.metrics.time(timer, started.elapsed().as_secs_f64() * 1000.0);
+        }
+        responded.next
     }
 
     /// Responds again, knowing what recursors said.
@@ -178,7 +229,7 @@ impl Responder {
         seed: u64,
         resolved: &BTreeMap<String, Vec<Record>>,
         out: &mut Vec<u8>,
-    ) -> Next {
+    ) -> Responded {
         let state = self.store.snapshot();
         let config = self.config.load();
         let unix_s = u32::try_from(self.env.clock.wall_ms() / 1000).unwrap_or(u32::MAX);

@@ -10,7 +10,8 @@ use super::authorize::{Access, Resource};
 use super::query::check_namespace;
 use super::routes::{Route, route};
 use super::{Api, ApiError, Request, Response};
-use crate::telemetry::Level;
+use crate::telemetry::exposition::Gauge;
+use crate::telemetry::{Level, gauges};
 
 /// Lines of the log on their way to one client; more are dropped by the log.
 const MONITOR_LINES: usize = 64;
@@ -60,11 +61,22 @@ async fn force_leave(_api: &Api, request: &Request) -> Result<Response, ApiError
 async fn metrics(api: &Api, request: &Request) -> Result<Response, ApiError> {
     request.require(Access::Read, Resource::Agent)?;
     if request.parameter("format") != Some("prometheus") {
-        return Ok(Response::json(request, api.limits.pretty, &api.metrics.json()));
+        return Ok(Response::json(request, api.limits.pretty, &api.metrics.interval(&gauges(api).await)));
     }
-    let mut response = Response::text(StatusCode::OK, api.metrics.prometheus());
+    let mut response = Response::text(StatusCode::OK, api.metrics.prometheus(&gauges(api).await));
     response.set_header("content-type", "text/plain; version=0.0.4; charset=utf-8");
     Ok(response)
+}
+
+async fn gauges(api: &Api) -> Vec<Gauge> {
+    let state = api.store.snapshot();
+    let mut found = vec![gauges::plain("rpc.queries_blocking", api.metrics.queries_blocking() as f64)];
+    found.extend(gauges::of_state(&state, &api.identity.datacenter));
+    found.extend(gauges::of_server(&state, api.consensus.stats(), &api.consensus.leadership()));
+    // A system without it has no figures of memory to show.
+    let status = tokio::task::spawn_blocking(|| std::fs::read_to_string("/proc/self/status")).await;
+    found.extend(gauges::of_process(&status.ok().and_then(Result::ok).unwrap_or_default()));
+    found
 }
 
 /// The log as it is written, until the client goes away.

@@ -48,6 +48,7 @@ use tokio::sync::mpsc;
 
 use crate::control::ControlHandle;
 use crate::env::Env;
+use crate::propose::propose;
 use crate::sync::LocalHandle;
 use crate::telemetry::{LogStream, Metrics};
 
@@ -150,7 +151,8 @@ impl Api {
     /// # Errors
     /// No leader, Raft has stopped, or the command was refused; only the last promises that nothing was written.
     pub async fn write(&self, command: Command) -> Result<Applied, ApiError> {
-        let applied = self.consensus.write(command).await.map_err(|error| ApiError::internal(error.to_string()))?;
+        let applied = propose(&self.consensus, &self.metrics, command).await;
+        let applied = applied.map_err(|error| ApiError::internal(error.to_string()))?;
         match &applied.reply {
             Reply::Refused(refusal) => Err(ApiError::internal(refusal.to_string())),
             Reply::Done | Reply::Bool(_) | Reply::Txn(_) | Reply::TxnRefused(_) => Ok(applied),
@@ -166,8 +168,7 @@ pub async fn handle(api: &Api, mut request: Request) -> Response {
         response.set_header(name, value);
     }
     let ms = started.elapsed().as_secs_f64() * 1000.0;
-    let labels = vec![("method", request.method.to_string()), ("path", route.to_owned())];
-    api.metrics.sample_ms_labelled("consul.api.http", labels, ms);
+    api.metrics.http(&request.method, route, ms);
     tracing::debug!(method = %request.method, url = %request.shown_url(), from = %request.shown_peer(), latency = %format!("{ms:.3}ms"), "Request finished");
     response
 }

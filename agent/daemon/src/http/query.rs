@@ -20,6 +20,7 @@ use super::Api;
 use super::error::ApiError;
 use super::request::{Request, parse_uint};
 use super::response::Response;
+use crate::telemetry::{Counter, Timer};
 
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,6 +138,8 @@ pub async fn read<T>(
     topics: &[Topic],
     ask: impl Fn(&State) -> Answer<T>,
 ) -> Result<Found<T>, ApiError> {
+    api.metrics.count(Counter::Rpc);
+    api.metrics.count(Counter::Query);
     let answer = match options.index {
         0 => {
             barrier(api, options.consistency).await?;
@@ -157,6 +160,7 @@ async fn wait_past<T>(
 ) -> Result<Answer<T>, ApiError> {
     let deadline = tokio::time::Instant::now() + options.wait;
     let mut changed = api.store.watch(topics);
+    let _waiting = api.metrics.waiting();
     loop {
         barrier(api, options.consistency).await?;
         let answer = ask(&api.store.snapshot());
@@ -181,7 +185,12 @@ pub async fn barrier(api: &Api, consistency: Consistency) -> Result<(), ApiError
         Consistency::Default => ReadMode::Lease,
         Consistency::Consistent => ReadMode::Quorum,
     };
-    api.consensus.barrier(mode).await.map_err(|error| ApiError::internal(error.to_string()))
+    let started = tokio::time::Instant::now();
+    api.consensus.barrier(mode).await.map_err(|error| ApiError::internal(error.to_string()))?;
+    if consistency == Consistency::Consistent {
+        api.metrics.time(Timer::ConsistentRead, started.elapsed().as_secs_f64() * 1000.0);
+    }
+    Ok(())
 }
 
 impl<T> Found<T> {

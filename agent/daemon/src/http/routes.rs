@@ -83,9 +83,21 @@ const FAMILIES: &[&[Route]] = &[
 ];
 
 /// The methods of one pattern.
-type Endpoint = Vec<&'static Route>;
+#[derive(Default)]
+struct Endpoint {
+    /// The place of its name among [`names`].
+    place: usize,
+    routes: Vec<&'static Route>,
+}
+
+/// What requests that reach no endpoint are called in metrics, before the patterns.
+const NOWHERE: [&str; 3] = ["blocked", "redirect", "unknown"];
+const BLOCKED: usize = 0;
+const REDIRECT: usize = 1;
+const UNKNOWN: usize = 2;
 
 struct Table {
+    names: Vec<&'static str>,
     exact: BTreeMap<&'static str, Endpoint>,
     /// Longest first.
     prefixes: Vec<(&'static str, Endpoint)>,
@@ -94,13 +106,23 @@ struct Table {
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut by_pattern: BTreeMap<&'static str, Endpoint> = BTreeMap::new();
     for route in FAMILIES.iter().copied().flatten() {
-        by_pattern.entry(route.pattern).or_default().push(route);
+        by_pattern.entry(route.pattern).or_default().routes.push(route);
+    }
+    let mut names = NOWHERE.to_vec();
+    for (pattern, endpoint) in &mut by_pattern {
+        endpoint.place = names.len();
+        names.push(pattern);
     }
     let (prefixes, exact): (Vec<_>, Vec<_>) = by_pattern.into_iter().partition(|(pattern, _)| pattern.ends_with('/'));
     let mut prefixes = prefixes;
     prefixes.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
-    Table { exact: exact.into_iter().collect(), prefixes }
+    Table { names, exact: exact.into_iter().collect(), prefixes }
 });
+
+/// What routes are called in metrics, by the places that [`dispatch`] returns.
+pub fn names() -> &'static [&'static str] {
+    &TABLE.names
+}
 
 fn find(path: &str) -> Option<(&'static str, &'static Endpoint)> {
     let exact = TABLE.exact.get_key_value(path).map(|(pattern, endpoint)| (*pattern, endpoint));
@@ -110,34 +132,34 @@ fn find(path: &str) -> Option<(&'static str, &'static Endpoint)> {
 
 /// The largest body for a method and decoded path.
 pub fn body_limit(method: &Method, path: &str) -> BodyLimit {
-    let route = find(path).and_then(|(_, endpoint)| endpoint.iter().find(|route| route.method == *method));
+    let route = find(path).and_then(|(_, endpoint)| endpoint.routes.iter().find(|route| route.method == *method));
     route.map_or(BodyLimit::Other, |route| route.body)
 }
 
-/// Finds the endpoint and answers the request. Also returns the name of the route for metrics.
-pub async fn dispatch(api: &Api, request: &mut Request) -> (Response, &'static str) {
+/// Finds the endpoint and answers the request. Also returns the place of the route's name among [`names`].
+pub async fn dispatch(api: &Api, request: &mut Request) -> (Response, usize) {
     if api.limits.blocked.iter().any(|prefix| request.path.starts_with(prefix.as_str())) {
         return (
             ApiError::new(StatusCode::FORBIDDEN, "Endpoint is blocked by agent configuration").response(),
-            "blocked",
+            BLOCKED,
         );
     }
     if let Some(clean) = path::cleaned(&request.path) {
-        return (path::moved(request, &clean), "redirect");
+        return (path::moved(request, &clean), REDIRECT);
     }
     let Some((pattern, endpoint)) = find(&request.path) else {
         if let Some(prefix) = TABLE.prefixes.iter().find(|(prefix, _)| prefix.strip_suffix('/') == Some(&request.path))
         {
-            return (path::moved(request, prefix.0), "redirect");
+            return (path::moved(request, prefix.0), REDIRECT);
         }
-        return (Response::empty(StatusCode::NOT_FOUND), "unknown");
+        return (Response::empty(StatusCode::NOT_FOUND), UNKNOWN);
     };
     request.rest = request.path.strip_prefix(pattern).unwrap_or_default().to_owned();
-    let response = match endpoint.iter().find(|route| route.method == request.method) {
+    let response = match endpoint.routes.iter().find(|route| route.method == request.method) {
         Some(route) => answer(api, request, route.handler).await,
         None => other_method(&request.method, endpoint),
     };
-    (response, pattern)
+    (response, endpoint.place)
 }
 
 async fn answer(api: &Api, request: &Request, handler: Handler) -> Response {
@@ -157,7 +179,7 @@ async fn answer(api: &Api, request: &Request, handler: Handler) -> Response {
 
 fn other_method(method: &Method, endpoint: &Endpoint) -> Response {
     let allowed: Vec<&str> =
-        std::iter::once("OPTIONS").chain(endpoint.iter().map(|route| route.method.as_str())).collect();
+        std::iter::once("OPTIONS").chain(endpoint.routes.iter().map(|route| route.method.as_str())).collect();
     let mut response = match *method == Method::OPTIONS {
         true => Response::empty(StatusCode::OK),
         false => Response::text(StatusCode::METHOD_NOT_ALLOWED, format!("method {method} not allowed")),

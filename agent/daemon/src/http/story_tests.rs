@@ -21,12 +21,12 @@ use hyper::header::HeaderMap;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::{Api, Identity, Limits, Request, Response, handle};
+use super::{Api, Identity, Limits, Request, Response, handle, routes};
 use crate::checks::Prober;
 use crate::control;
 use crate::env::{BoxFuture, Env};
 use crate::sync::{self, RaftCatalog};
-use crate::telemetry::Metrics;
+use crate::telemetry::{Metrics, Naming};
 
 #[tokio::test]
 async fn checks_of_the_agent() {
@@ -120,11 +120,20 @@ async fn self_says_what_clients_decide_by() {
 #[tokio::test]
 async fn metrics_come_in_both_formats() {
     let api = api().await;
-    send(&api, "GET /v1/agent/members", Bytes::new()).await;
+    send(&api, "PUT /v1/kv/a", Bytes::from_static(b"1")).await;
     let json = send(&api, "GET /v1/agent/metrics", Bytes::new()).await;
     let body: Value = serde_json::from_slice(json.whole()).expect("JSON");
     assert!(body["Samples"].is_array());
+    let gauge = |name: &str| {
+        let gauges = body["Gauges"].as_array().expect("a list");
+        gauges.iter().find(|gauge| gauge["Name"] == name).map(|gauge| gauge["Value"].clone())
+    };
+    assert_eq!(gauge("consul.state.kv_entries"), Some(1.into()));
+    assert_eq!(gauge("consul.server.isLeader"), Some(1.into()));
     let text = send(&api, "GET /v1/agent/metrics?format=prometheus", Bytes::new()).await;
+    let shown = String::from_utf8_lossy(text.whole());
+    assert!(shown.contains("\nconsul_kvs_apply_count 1\n"), "{shown}");
+    assert!(shown.contains("\nconsul_api_http_count{method=\"PUT\",path=\"/v1/kv/\"} 1\n"), "{shown}");
     assert_eq!(text.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
 }
 
@@ -213,15 +222,16 @@ async fn api() -> Api {
         address: "127.0.0.1".to_owned(),
         ..Node::default()
     };
+    let metrics = Arc::new(Metrics::new(env.clock.clone(), Naming::default(), routes::names()));
+    let catalog = RaftCatalog { consensus: consensus.clone(), store: store.clone(), metrics: metrics.clone() };
     let (local, _) = sync::start(sync::Deps {
         env: env.clone(),
-        catalog: Arc::new(RaftCatalog { consensus: consensus.clone(), store: store.clone() }),
+        catalog: Arc::new(catalog),
         prober: Arc::new(Idle),
         persist: None,
         settings: Settings::new(node, 1),
         config: Definitions::default(),
     });
-    let metrics = Arc::new(Metrics::new(env.clock.clone(), ""));
     let (control, _) = control::channel();
     let (renewed, _) = mpsc::channel(1);
     Api { store, consensus, env, identity, limits: Limits::default(), local, control, metrics, log: None, renewed }

@@ -22,6 +22,7 @@ use crate::checks::Prober;
 use crate::control;
 use crate::env::BoxFuture;
 use crate::sync::{self, Catalog};
+use crate::telemetry::Naming;
 
 /// Every case under `tests/cases/http/recorded`, as its README describes them.
 #[tokio::test]
@@ -266,7 +267,7 @@ async fn world() -> World {
     let api = Arc::new(Api {
         store,
         consensus,
-        metrics: Arc::new(Metrics::new(env.clock.clone(), "")),
+        metrics: Arc::new(Metrics::new(env.clock.clone(), Naming::default(), routes::names())),
         env,
         identity,
         limits: Limits::default(),

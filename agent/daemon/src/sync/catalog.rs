@@ -13,6 +13,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use crate::env::BoxFuture;
+use crate::propose::propose;
+use crate::telemetry::{Counter, Metrics};
 
 /// How many commands of one batch are on the way at once: enough that one sync to disk serves many.
 const WRITES_MAX: usize = 32;
@@ -38,15 +40,18 @@ pub struct RaftCatalog {
     pub consensus: Consensus,
     /// Reads come from here.
     pub store: Arc<Store>,
+    /// Both are counted here.
+    pub metrics: Arc<Metrics>,
 }
 
 impl Catalog for RaftCatalog {
     fn write(&self, command: Command) -> BoxFuture<'_, Result<Reply, WriteError>> {
-        Box::pin(async move { Ok(self.consensus.write(command).await?.reply) })
+        Box::pin(async move { Ok(propose(&self.consensus, &self.metrics, command).await?.reply) })
     }
 
     fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Remote, ReadError>> {
         Box::pin(async move {
+            self.metrics.count(Counter::Rpc);
             self.consensus.barrier(ReadMode::Lease).await?;
             Ok(Remote::of(&self.store.snapshot(), name))
         })

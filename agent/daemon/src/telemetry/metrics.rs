@@ -1,246 +1,156 @@
-//! Counters, gauges and samples in ten-second intervals.
+//! The metrics of one agent: where values go in, and what is shown of them.
 //!
-//! The shape of `/v1/agent/metrics` is Consul's: an interval that has ended, or
-//! the running one right after the start. The Prometheus form accumulates since
-//! the start. Names and labels come from our own code, so their number is bounded.
-//! Source of names and meaning: Consul's telemetry page.
+//! Every series has its place from the start and its memory from its first value
+//! on, so recording allocates nothing, looks nothing up and shares no lock with
+//! another series. `/v1/agent/metrics` shows the ten-second interval that ended
+//! last, the Prometheus form everything since the start. Gauges are not kept:
+//! whoever reads brings them.
 
-use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use agent_core::state::tables::UnixMs;
-use serde_json::{Value, json};
+use hyper::Method;
 
+use super::exposition::{self, Gauge, Interval, Labels, Shown};
+use super::names::{COUNTERS, Counter, HTTP, Naming, TIMERS, Timer};
+use super::series::Series;
 use crate::env::Clock;
 
 /// The length of an interval, in milliseconds.
 const INTERVAL_MS: u64 = 10_000;
 
-/// Labels of a metric, in order.
-pub type Labels = Vec<(&'static str, String)>;
+/// What the method of a request is shown as. The last stands for every other, since clients may invent them.
+const METHODS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "PATCH", "OTHER"];
 
-/// The metrics of one agent. Shared by reference; every call is a short lock.
+/// The metrics of one agent. Shared by reference.
 pub struct Metrics {
     clock: Arc<dyn Clock>,
-    /// Inserted into the names of gauges, as Consul does; empty with `telemetry.disable_hostname`.
-    host: String,
-    registry: Mutex<Registry>,
+    naming: Naming,
+    /// The routes of the HTTP API, by number.
+    routes: &'static [&'static str],
+    /// Counters, then timers, then one for each method of each route.
+    places: Box<[OnceLock<Box<Series>>]>,
+    /// The interval the agent was started in.
+    first: u64,
+    /// Blocking queries that wait right now.
+    blocking: AtomicU64,
 }
 
-#[derive(Default)]
-struct Registry {
-    running: Interval,
-    finished: Option<Interval>,
-    totals: Interval,
-}
+/// A blocking query that waits; counted until dropped.
+pub struct Waiting<'a>(&'a AtomicU64);
 
-#[derive(Clone, Default)]
-struct Interval {
-    start_ms: UnixMs,
-    gauges: BTreeMap<(&'static str, Labels), f64>,
-    counters: BTreeMap<(&'static str, Labels), Aggregate>,
-    samples: BTreeMap<(&'static str, Labels), Aggregate>,
-}
-
-#[derive(Clone, Copy, Default)]
-struct Aggregate {
-    count: u64,
-    sum: f64,
-    sum_of_squares: f64,
-    min: f64,
-    max: f64,
-}
-
-impl Aggregate {
-    fn add(&mut self, value: f64) {
-        self.min = if self.count == 0 { value } else { self.min.min(value) };
-        self.max = if self.count == 0 { value } else { self.max.max(value) };
-        self.count += 1;
-        self.sum += value;
-        self.sum_of_squares += value * value;
-    }
-
-    fn mean(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.sum / self.count as f64 }
-    }
-
-    fn stddev(&self) -> f64 {
-        if self.count < 2 {
-            return 0.0;
-        }
-        let count = self.count as f64;
-        let variance = (count * self.sum_of_squares - self.sum * self.sum) / (count * (count - 1.0));
-        variance.max(0.0).sqrt()
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Metrics {
-    /// Empty metrics. `host` goes into the names of gauges, unless it is empty.
-    pub fn new(clock: Arc<dyn Clock>, host: &str) -> Self {
-        let registry = Mutex::new(Registry::default());
-        Metrics { clock, host: host.to_owned(), registry }
+    /// Empty metrics. `routes` are the names of HTTP routes; [`Metrics::http`] takes their place in it.
+    pub fn new(clock: Arc<dyn Clock>, naming: Naming, routes: &'static [&'static str]) -> Self {
+        let count = COUNTERS.len() + TIMERS.len() + routes.len() * METHODS.len();
+        let places = (0..count).map(|_| OnceLock::new()).collect();
+        let first = clock.wall_ms() / INTERVAL_MS;
+        Metrics { clock, naming, routes, places, first, blocking: AtomicU64::new(0) }
     }
 
-    /// Adds `by` to a counter.
-    pub fn count(&self, name: &'static str, by: u64) {
-        self.count_labelled(name, Labels::new(), by);
+    /// Counts one.
+    pub fn count(&self, counter: Counter) {
+        self.add(counter as usize, false, 1.0);
     }
 
-    /// Adds `by` to a counter with labels.
-    pub fn count_labelled(&self, name: &'static str, labels: Labels, by: u64) {
-        self.with_registry(|registry| {
-            let value = by as f64;
-            registry.totals.counters.entry((name, labels.clone())).or_default().add(value);
-            registry.running.counters.entry((name, labels)).or_default().add(value);
-        });
+    /// Records how long something took, in milliseconds.
+    pub fn time(&self, timer: Timer, ms: f64) {
+        self.add(COUNTERS.len() + timer as usize, true, ms);
     }
 
-    /// Sets a gauge.
-    pub fn gauge(&self, name: &'static str, value: f64) {
-        self.with_registry(|registry| {
-            registry.totals.gauges.insert((name, Labels::new()), value);
-            registry.running.gauges.insert((name, Labels::new()), value);
-        });
+    /// Records how long a request to the HTTP API took, in milliseconds. `route` is its place among the names given
+    /// to [`Metrics::new`].
+    pub fn http(&self, method: &Method, route: usize, ms: f64) {
+        let other = METHODS.len() - 1;
+        let method = METHODS.iter().position(|name| *name == method.as_str()).unwrap_or(other);
+        self.add(COUNTERS.len() + TIMERS.len() + route * METHODS.len() + method, true, ms);
     }
 
-    /// Adds a duration in milliseconds to a sample.
-    pub fn sample_ms(&self, name: &'static str, ms: f64) {
-        self.sample_ms_labelled(name, Labels::new(), ms);
+    /// Counts a blocking query for as long as the result lives.
+    pub fn waiting(&self) -> Waiting<'_> {
+        self.blocking.fetch_add(1, Ordering::Relaxed);
+        Waiting(&self.blocking)
     }
 
-    /// Adds a duration in milliseconds to a sample with labels.
-    pub fn sample_ms_labelled(&self, name: &'static str, labels: Labels, ms: f64) {
-        self.with_registry(|registry| {
-            registry.totals.samples.entry((name, labels.clone())).or_default().add(ms);
-            registry.running.samples.entry((name, labels)).or_default().add(ms);
-        });
+    /// How many blocking queries wait right now.
+    pub fn queries_blocking(&self) -> u64 {
+        self.blocking.load(Ordering::Relaxed)
     }
 
-    /// The latest finished interval as `/v1/agent/metrics` shows it; the running one in the first ten seconds.
-    pub fn json(&self) -> Value {
-        let interval = self.with_registry(|registry| registry.finished.as_ref().unwrap_or(&registry.running).clone());
-        let gauges: Vec<Value> = interval
-            .gauges
-            .iter()
-            .map(|((name, labels), value)| json!({"Name": self.gauge_name(name), "Value": value, "Labels": labels_json(labels)}))
-            .collect();
-        json!({
-            "Timestamp": timestamp(interval.start_ms),
-            "Gauges": gauges,
-            "Points": [],
-            "Counters": aggregates_json(&interval.counters),
-            "Samples": aggregates_json(&interval.samples),
-        })
+    /// The interval that ended last as `/v1/agent/metrics` shows it; the running one when the agent started in it.
+    pub fn interval(&self, gauges: &[Gauge]) -> Interval {
+        let now = self.clock.wall_ms() / INTERVAL_MS;
+        let interval = if now <= self.first { now } else { now - 1 };
+        let shown = |range: std::ops::Range<usize>| {
+            let values = self.shown(range);
+            values.filter_map(|(shown, series)| Some((shown, series.during(interval)?))).collect()
+        };
+        exposition::interval(
+            interval * INTERVAL_MS,
+            self.gauges(gauges),
+            shown(0..COUNTERS.len()),
+            shown(COUNTERS.len()..self.places.len()),
+        )
     }
 
     /// Everything since the start in the Prometheus text format 0.0.4.
-    pub fn prometheus(&self) -> String {
-        let totals = self.with_registry(|registry| registry.totals.clone());
-        let mut text = String::new();
-        let mut last = "";
-        for ((name, labels), value) in &totals.gauges {
-            header(&mut text, &mut last, name, "gauge");
-            line(&mut text, name, "", labels, *value);
-        }
-        for ((name, labels), counter) in &totals.counters {
-            header(&mut text, &mut last, name, "counter");
-            line(&mut text, name, "", labels, counter.sum);
-        }
-        for ((name, labels), sample) in &totals.samples {
-            header(&mut text, &mut last, name, "summary");
-            line(&mut text, name, "_sum", labels, sample.sum);
-            line(&mut text, name, "_count", labels, sample.count as f64);
-        }
-        text
+    pub fn prometheus(&self, gauges: &[Gauge]) -> String {
+        let now = self.clock.wall_ms() / INTERVAL_MS;
+        let shown = |range| self.shown(range).map(|(shown, series)| (shown, series.total(now))).collect();
+        exposition::prometheus(self.gauges(gauges), shown(0..COUNTERS.len()), shown(COUNTERS.len()..self.places.len()))
     }
 
-    fn gauge_name(&self, name: &str) -> String {
-        match name.split_once('.') {
-            Some((prefix, rest)) if !self.host.is_empty() => format!("{prefix}.{}.{rest}", self.host),
-            _ => name.to_owned(),
-        }
+    fn add(&self, place: usize, timed: bool, value: f64) {
+        let series = self.places[place].get_or_init(|| Box::new(Series::new(timed)));
+        series.add(self.clock.wall_ms() / INTERVAL_MS, value);
     }
 
-    /// Runs `use_registry` on the registry, after starting a new interval if the running one has ended.
-    fn with_registry<T>(&self, use_registry: impl FnOnce(&mut Registry) -> T) -> T {
-        let now_ms = self.clock.wall_ms();
-        let start_ms = now_ms - now_ms % INTERVAL_MS;
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        if registry.running.start_ms == 0 {
-            registry.running.start_ms = start_ms;
-        } else if registry.running.start_ms != start_ms {
-            // Gauges keep their value until they are set again.
-            let next = Interval { start_ms, gauges: registry.running.gauges.clone(), ..Interval::default() };
-            registry.finished = Some(std::mem::replace(&mut registry.running, next));
-        }
-        use_registry(&mut registry)
+    fn gauges(&self, gauges: &[Gauge]) -> Vec<(Shown, f64)> {
+        let named = |gauge: &Gauge| {
+            let labels = gauge.labels.iter().map(|(name, value)| (*name, value.clone())).collect();
+            Some((Shown { name: self.naming.gauge(gauge.name)?, labels }, gauge.value))
+        };
+        gauges.iter().filter_map(named).collect()
     }
-}
 
-fn aggregates_json(aggregates: &BTreeMap<(&'static str, Labels), Aggregate>) -> Vec<Value> {
-    aggregates
-        .iter()
-        .map(|((name, labels), aggregate)| {
-            json!({
-                "Name": name,
-                "Count": aggregate.count,
-                "Rate": aggregate.sum / (INTERVAL_MS as f64 / 1000.0),
-                "Sum": aggregate.sum,
-                "Min": aggregate.min,
-                "Max": aggregate.max,
-                "Mean": aggregate.mean(),
-                "Stddev": aggregate.stddev(),
-                "Labels": labels_json(labels),
-            })
+    /// The series in use at these places, under their full names.
+    fn shown(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = (Shown, &Series)> {
+        range.filter_map(|place| {
+            let series = self.places[place].get()?;
+            let (name, labels) = self.identity(place);
+            Some((Shown { name: self.naming.value(name)?, labels }, &**series))
         })
-        .collect()
-}
-
-fn labels_json(labels: &Labels) -> Value {
-    labels.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.as_str()))).collect()
-}
-
-/// Go's default print of a UTC time, to the second.
-fn timestamp(at_ms: UnixMs) -> String {
-    let at_ms = i64::try_from(at_ms).unwrap_or(i64::MAX);
-    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    at.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
-}
-
-fn header(text: &mut String, last: &mut &'static str, name: &'static str, kind: &str) {
-    if *last != name {
-        *last = name;
-        let name = prometheus_name(name);
-        // Writing to a String can't fail.
-        let _ = write!(text, "# HELP {name} {name}\n# TYPE {name} {kind}\n");
     }
-}
 
-fn line(text: &mut String, name: &str, suffix: &str, labels: &Labels, value: f64) {
-    text.push_str(&prometheus_name(name));
-    text.push_str(suffix);
-    for (place, (label, value)) in labels.iter().enumerate() {
-        let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        // Writing to a String can't fail.
-        let _ = write!(text, "{}{label}=\"{value}\"", if place == 0 { '{' } else { ',' });
+    /// The name and labels of the series at a place.
+    fn identity(&self, place: usize) -> (&'static str, Labels) {
+        if let Some((_, name)) = COUNTERS.get(place) {
+            return (name, Labels::new());
+        }
+        let place = place - COUNTERS.len();
+        if let Some((timer, name)) = TIMERS.get(place) {
+            let by_node = matches!(timer, Timer::DnsDomainQuery | Timer::DnsPtrQuery);
+            let labels = by_node.then(|| ("node", self.naming.node.clone()));
+            return (name, labels.into_iter().collect());
+        }
+        let place = place - TIMERS.len();
+        let (route, method) = (self.routes[place / METHODS.len()], METHODS[place % METHODS.len()]);
+        (HTTP, vec![("method", method.to_owned()), ("path", route.to_owned())])
     }
-    if !labels.is_empty() {
-        text.push('}');
-    }
-    // Writing to a String can't fail.
-    let _ = writeln!(text, " {value}");
-}
-
-fn prometheus_name(name: &str) -> String {
-    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
+    use serde_json::{Value, json};
 
     use super::*;
+    use agent_core::state::tables::UnixMs;
 
     struct Fixed(AtomicU64);
 
@@ -252,37 +162,83 @@ mod tests {
 
     fn metrics_at(now_ms: u64) -> (Arc<Fixed>, Metrics) {
         let clock = Arc::new(Fixed(AtomicU64::new(now_ms)));
-        (Arc::clone(&clock), Metrics::new(clock, "box"))
+        let naming = Naming { host: "box".to_owned(), node: "n\"1".to_owned(), ..Naming::default() };
+        (Arc::clone(&clock), Metrics::new(clock, naming, &["unknown", "/v1/kv/"]))
+    }
+
+    fn json_of(metrics: &Metrics) -> Value {
+        serde_json::to_value(metrics.interval(&[])).expect("metrics are JSON")
     }
 
     #[test]
-    fn the_finished_interval_is_shown() {
+    fn the_interval_that_ended_last_is_shown_and_then_forgotten() {
         let (clock, metrics) = metrics_at(1_000_000);
-        metrics.count("consul.kvs.apply", 2);
-        metrics.count("consul.kvs.apply", 4);
+        metrics.time(Timer::KvsApply, 2.0);
+        metrics.time(Timer::KvsApply, 4.0);
+        assert_eq!(json_of(&metrics)["Samples"][0]["Count"], 2, "the first interval is shown while it runs");
         clock.0.store(1_010_000, Ordering::Relaxed);
-        metrics.count("consul.kvs.apply", 100);
-        let shown = metrics.json();
+        metrics.time(Timer::KvsApply, 100.0);
+        let shown = json_of(&metrics);
         assert_eq!(shown["Timestamp"], "1970-01-01 00:16:40 +0000 UTC");
-        assert_eq!(shown["Counters"][0]["Sum"], 6.0);
-        assert_eq!(shown["Counters"][0]["Mean"], 3.0);
+        assert_eq!((&shown["Samples"][0]["Sum"], &shown["Samples"][0]["Mean"]), (&json!(6), &json!(3)));
+        clock.0.store(1_060_000, Ordering::Relaxed);
+        assert_eq!(json_of(&metrics)["Samples"], json!([]), "nothing happened lately");
     }
 
     #[test]
-    fn gauges_carry_the_host_and_outlive_their_interval() {
-        let (clock, metrics) = metrics_at(1_000_000);
-        metrics.gauge("consul.raft.last_index", 7.0);
-        clock.0.store(1_020_000, Ordering::Relaxed);
-        assert_eq!(metrics.json()["Gauges"][0]["Name"], "consul.box.raft.last_index");
-        clock.0.store(1_040_000, Ordering::Relaxed);
-        assert_eq!(metrics.json()["Gauges"][0]["Value"], 7.0);
-    }
-
-    #[test]
-    fn prometheus_text_escapes_labels() {
+    fn fields_are_in_consuls_order_and_whole_numbers_plain() {
         let (_, metrics) = metrics_at(1_000_000);
-        metrics.count_labelled("consul.dns.query", vec![("node", "a\"b".to_owned())], 3);
-        let expected = "# HELP consul_dns_query consul_dns_query\n# TYPE consul_dns_query counter\nconsul_dns_query{node=\"a\\\"b\"} 3\n";
-        assert_eq!(metrics.prometheus(), expected);
+        metrics.count(Counter::RaftApply);
+        let gauge = Gauge { name: "raft.applied_index", labels: Vec::new(), value: 7.0 };
+        let text = serde_json::to_string(&metrics.interval(&[gauge])).expect("metrics are JSON");
+        let expected = concat!(
+            r#"{"Timestamp":"1970-01-01 00:16:40 +0000 UTC","#,
+            r#""Gauges":[{"Name":"consul.box.raft.applied_index","Value":7,"Labels":{}}],"Points":[],"#,
+            r#""Counters":[{"Name":"consul.raft.apply","Count":1,"Rate":0.1,"Sum":1,"Min":1,"Max":1,"Mean":1,"#,
+            r#""Stddev":0,"Labels":{}}],"Samples":[]}"#,
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn prometheus_text_has_families_and_escaped_labels() {
+        let (_, metrics) = metrics_at(1_000_000);
+        metrics.count(Counter::RaftApply);
+        metrics.count(Counter::RaftApply);
+        metrics.time(Timer::DnsPtrQuery, 0.5);
+        let gauge = Gauge { name: "state.nodes", labels: vec![("datacenter", "dc1".to_owned())], value: 3.0 };
+        let expected = concat!(
+            "# HELP consul_box_state_nodes consul_box_state_nodes\n# TYPE consul_box_state_nodes gauge\n",
+            "consul_box_state_nodes{datacenter=\"dc1\"} 3\n",
+            "# HELP consul_raft_apply consul_raft_apply\n# TYPE consul_raft_apply counter\nconsul_raft_apply 2\n",
+            "# HELP consul_dns_ptr_query consul_dns_ptr_query\n# TYPE consul_dns_ptr_query summary\n",
+            "consul_dns_ptr_query{node=\"n\\\"1\",quantile=\"0.5\"} 0.5\n",
+            "consul_dns_ptr_query{node=\"n\\\"1\",quantile=\"0.9\"} 0.5\n",
+            "consul_dns_ptr_query{node=\"n\\\"1\",quantile=\"0.99\"} 0.5\n",
+            "consul_dns_ptr_query_sum{node=\"n\\\"1\"} 0.5\nconsul_dns_ptr_query_count{node=\"n\\\"1\"} 1\n",
+        );
+        assert_eq!(metrics.prometheus(&[gauge]), expected);
+    }
+
+    #[test]
+    fn methods_that_clients_invent_share_one_series() {
+        let (_, metrics) = metrics_at(1_000_000);
+        for method in ["GET", "BREW", "WHEN"] {
+            metrics.http(&Method::from_bytes(method.as_bytes()).expect("a token"), 1, 1.0);
+        }
+        let shown = json_of(&metrics);
+        let labels: Vec<&Value> =
+            shown["Samples"].as_array().expect("a list").iter().map(|sample| &sample["Labels"]).collect();
+        let expected = ["GET", "OTHER"].map(|method| json!({"method": method, "path": "/v1/kv/"}));
+        assert_eq!(labels, expected.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_blocking_query_counts_while_it_waits() {
+        let (_, metrics) = metrics_at(1_000_000);
+        let waiting = metrics.waiting();
+        assert_eq!(metrics.queries_blocking(), 1);
+        drop(waiting);
+        assert_eq!(metrics.queries_blocking(), 0);
     }
 }

@@ -1,0 +1,92 @@
+//! Values of the moment, looked up when somebody asks for metrics.
+//!
+//! Names and meaning are Consul's. Memory and tasks stand under the names of
+//! Go's heap and goroutines, so that dashboards keep working.
+
+use agent_core::state::State;
+use agent_raft::Leadership;
+use agent_raft::consensus::Stats;
+
+use super::exposition::{Gauge, Labels};
+
+/// What the catalog and the key/value store hold.
+pub fn of_state(state: &State, datacenter: &str) -> Vec<Gauge> {
+    let labels = || vec![("datacenter", datacenter.to_owned())];
+    [
+        ("state.kv_entries", state.kv.len()),
+        ("state.nodes", state.nodes.len()),
+        ("state.service_instances", state.services.len()),
+        ("state.services", state.service_indexes.len()),
+    ]
+    .map(|(name, count)| Gauge { name, labels: labels(), value: count as f64 })
+    .into()
+}
+
+/// Where this server's Raft is, and what it does as a leader.
+pub fn of_server(state: &State, stats: Stats, leadership: &Leadership) -> Vec<Gauge> {
+    let leads = leadership.is_self;
+    let with_ttl = || state.sessions.values().filter(|session| session.ttl_ms > 0).count();
+    let mut gauges = vec![
+        plain("raft.applied_index", stats.applied_index as f64),
+        plain("raft.last_index", stats.last_log_index as f64),
+        plain("server.isLeader", f64::from(u8::from(leads))),
+        plain("session_ttl.active", if leads { with_ttl() as f64 } else { 0.0 }),
+    ];
+    if leads {
+        // A data centre has one server: it leads, and none may fail.
+        gauges.push(plain("autopilot.failure_tolerance", 0.0));
+        gauges.push(plain("autopilot.healthy", 1.0));
+    }
+    gauges
+}
+
+/// Memory and tasks of the process. Call inside a runtime; `status` is the text of `/proc/self/status`.
+pub fn of_process(status: &str) -> Vec<Gauge> {
+    let bytes = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
+        let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        Some(kib as f64 * 1024.0)
+    };
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let mut gauges = vec![plain("runtime.num_goroutines", tasks as f64)];
+    gauges.extend(bytes("RssAnon").map(|value| plain("runtime.alloc_bytes", value)));
+    gauges.extend(bytes("VmRSS").map(|value| plain("runtime.sys_bytes", value)));
+    gauges
+}
+
+/// A gauge without labels.
+pub fn plain(name: &'static str, value: f64) -> Gauge {
+    Gauge { name, labels: Labels::new(), value }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use agent_core::state::tables::Session;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn memory_is_read_off_the_process_status() {
+        let gauges = of_process("Name:\tlictor\nVmRSS:\t    3072 kB\nRssAnon:\t    2048 kB\n");
+        let values: Vec<(&str, f64)> = gauges.iter().map(|gauge| (gauge.name, gauge.value)).collect();
+        let expected =
+            [("runtime.num_goroutines", 0.0), ("runtime.alloc_bytes", 2_097_152.0), ("runtime.sys_bytes", 3_145_728.0)];
+        assert_eq!(values, expected);
+    }
+
+    #[test]
+    fn only_a_leader_counts_sessions() {
+        let mut state = State::default();
+        for (id, ttl_ms) in [("a", 0), ("b", 10_000)] {
+            let session = Session { id: id.to_owned(), ttl_ms, ..Session::default() };
+            state.sessions.insert(id.to_owned(), Arc::new(session));
+        }
+        let active = |is_self| {
+            let gauges = of_server(&state, Stats::default(), &Leadership { is_self, ..Leadership::default() });
+            gauges.iter().find(|gauge| gauge.name == "session_ttl.active").map(|gauge| gauge.value)
+        };
+        assert_eq!((active(true), active(false)), (Some(1.0), Some(0.0)));
+    }
+}
