@@ -51,9 +51,9 @@ impl Plan {
     /// A few crashes, then long enough for every session to end.
     pub const LONG: Plan = Plan { chaos: Duration::from_secs(8), healing: Duration::from_secs(27), disk_lies: false };
 
-    /// The plan of a seed: every fifth is long.
+    /// The plan of a seed: every tenth is long.
     pub fn of(seed: u64) -> Plan {
-        if seed.is_multiple_of(5) { Plan::LONG } else { Plan::SHORT }
+        if seed.is_multiple_of(10) { Plan::LONG } else { Plan::SHORT }
     }
 }
 
