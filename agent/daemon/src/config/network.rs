@@ -21,12 +21,11 @@ pub(super) fn config(reader: &mut Reader<'_>, host: &[Interface]) -> Result<Netw
     let ports = ports(reader);
     let bind = match document.text("bind_addr") {
         // Consul calls a host name an empty address.
-        Some(text) => address::single("bind_addr", text, host).or_else(|error| {
-            Err(if error.to_string().contains("invalid ip") {
-                ConfigError::new("bind_addr cannot be empty")
-            } else {
-                error
-            })
+        Some(text) => address::single("bind_addr", text, host).map_err(|error| {
+            match error.to_string().contains("invalid ip") {
+                true => ConfigError::new("bind_addr cannot be empty"),
+                false => error,
+            }
         })?,
         None => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
     };

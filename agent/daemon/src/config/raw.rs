@@ -113,8 +113,20 @@ impl Document {
     pub(super) fn ignored(&self) -> Vec<String> {
         let set = schema::all().filter(|(_, key)| key.tier == Tier::Ignored);
         set.filter(|(path, key)| lookup(&self.members, path).is_some_and(|value| !is_default(value, key)))
-            .map(|(path, _)| format!("key {path:?} is accepted but not implemented yet: ignored"))
+            .map(|(path, _)| format!("key {path:?} is accepted but not implemented yet: ignored{}", consequence(path)))
             .collect()
+    }
+}
+
+/// What an operator who relies on a key must know. Nobody should find out about an open door from an intruder.
+fn consequence(path: &str) -> &'static str {
+    let first = path.split('.').next().unwrap_or(path);
+    if path == "acl.enabled" || path == "acl_default_policy" || path == "acl.default_policy" {
+        "; ACCESS IS NOT CONTROLLED: everyone who reaches the API may read and write everything"
+    } else if matches!(first, "tls" | "encrypt" | "verify_incoming" | "verify_incoming_https" | "verify_incoming_rpc") {
+        "; TRAFFIC IS NOT PROTECTED by it"
+    } else {
+        ""
     }
 }
 
