@@ -51,3 +51,9 @@ fuzz SECONDS="60":
 release:
     cargo build --release
     @ls -l "${CARGO_TARGET_DIR:-target}/release/lictor"
+
+# Measure beside the real Consul: all parts, or those named (see tests/bench/README.md).
+bench *ARGS:
+    cargo build --release --quiet
+    cargo build --release --quiet -p bench
+    CONSUL="${CONSUL:-$(tests/real/get-consul)}" "${CARGO_TARGET_DIR:-target}/release/bench" {{ARGS}}

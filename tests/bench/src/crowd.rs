@@ -19,7 +19,7 @@ use crate::wire::{self, Connection};
 /// Watchers that run until the agent ends or the value is dropped and one more answer comes.
 pub struct Crowd {
     count: usize,
-    answers: mpsc::Receiver<Instant>,
+    answers: mpsc::Receiver<io::Result<Instant>>,
 }
 
 impl Crowd {
@@ -33,8 +33,14 @@ impl Crowd {
         for first in 0..threads {
             let report = report.clone();
             let paths: Vec<String> = (first..count).step_by(threads).map(path).collect();
-            thread::Builder::new().name("watchers".to_owned()).spawn(move || share(address, paths, report))?;
+            thread::Builder::new().name("watchers".to_owned()).spawn(move || {
+                if let Err(error) = share(address, paths, &report) {
+                    // Nobody listens any more when the agent was ended on purpose.
+                    let _ = report.blocking_send(Err(error));
+                }
+            })?;
         }
+        drop(report);
         let mut crowd = Crowd { count, answers };
         crowd.all_awake()?;
         Ok(crowd)
@@ -60,7 +66,7 @@ impl Crowd {
             for number in 0..count {
                 let answer = timeout_at(deadline, self.answers.recv()).await;
                 let missing = || io::Error::other(format!("only {number} of {count} watchers were answered"));
-                last = last.max(Some(answer.ok().flatten().ok_or_else(missing)?));
+                last = last.max(Some(answer.ok().flatten().ok_or_else(missing)??));
             }
             last.ok_or_else(|| io::Error::other("nobody watches"))
         })
@@ -68,7 +74,7 @@ impl Crowd {
 }
 
 /// One thread's watchers. They end with an error when the agent ends, which is how every turn ends.
-fn share(address: SocketAddr, paths: Vec<String>, report: mpsc::Sender<Instant>) -> io::Result<()> {
+fn share(address: SocketAddr, paths: Vec<String>, report: &mpsc::Sender<io::Result<Instant>>) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
@@ -78,7 +84,6 @@ fn share(address: SocketAddr, paths: Vec<String>, report: mpsc::Sender<Instant>)
             let connection = Connection::open(address).await?;
             running.push(tokio::task::spawn_local(watch(connection, path, report.clone())));
         }
-        drop(report);
         for watcher in running {
             watcher.await.map_err(io::Error::other)??;
         }
@@ -86,12 +91,12 @@ fn share(address: SocketAddr, paths: Vec<String>, report: mpsc::Sender<Instant>)
     })
 }
 
-async fn watch(mut connection: Connection, path: String, report: mpsc::Sender<Instant>) -> io::Result<()> {
+async fn watch(mut connection: Connection, path: String, report: mpsc::Sender<io::Result<Instant>>) -> io::Result<()> {
     let mut request = Vec::new();
     wire::get(&mut request, format_args!("{path}"));
     loop {
         let head = connection.exchange(&request).await?;
-        if report.send(Instant::now()).await.is_err() {
+        if report.send(Ok(Instant::now())).await.is_err() {
             return Ok(());
         }
         let index = head.index.ok_or_else(|| io::Error::other("an answer without an index"))?;

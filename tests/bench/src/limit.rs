@@ -1,14 +1,15 @@
 //! The least a program could do on this machine, as a measure of how near an agent is to it.
 //!
 //! A plain hyper server with an answer of the size of a small key's, which also holds watchers and wakes them with
-//! a broadcast; a UDP echo; a loop of appends that are each synced. They run as processes of their own, from
-//! this binary, so that their processor time is counted like an agent's.
+//! a broadcast; a UDP echo; a loop of small writes that are each synced. The servers run as processes of
+//! their own, from this binary, so that their processor time is counted like an agent's.
 
 use std::convert::Infallible;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::num::NonZero;
+use std::os::unix::fs::FileExt;
 use std::thread;
 use std::time::Duration;
 
@@ -83,18 +84,25 @@ async fn answer(request: Request<Incoming>, changes: watch::Sender<u64>) -> Resu
     Ok(response)
 }
 
-/// How many appends of one small record, each on disk before the next, the disk takes in a second.
+/// How many writes of one small record, each on disk before the next, the disk takes in a second. They go over a file
+/// that has its size already, so that a sync moves data alone.
 ///
 /// # Errors
 /// As the disk says.
 pub fn syncs_per_second(length: Duration) -> io::Result<f64> {
-    let mut file: File = tempfile::tempfile_in(crate::subject::data_folder()?)?;
-    let begun = Instant::now();
-    let mut syncs = 0.0;
-    while begun.elapsed() < length {
-        file.write_all(&[b's'; 256])?;
-        file.sync_data()?;
-        syncs += 1.0;
+    const RECORDS: u64 = 4096;
+    let record = [b's'; 256];
+    let file: File = tempfile::tempfile_in(crate::subject::data_folder()?)?;
+    for number in 0..RECORDS {
+        file.write_all_at(&record, number * record.len() as u64)?;
     }
-    Ok(syncs / begun.elapsed().as_secs_f64())
+    file.sync_all()?;
+    let begun = Instant::now();
+    let mut syncs = 0;
+    while begun.elapsed() < length {
+        file.write_all_at(&record, syncs % RECORDS * record.len() as u64)?;
+        file.sync_data()?;
+        syncs += 1;
+    }
+    Ok(syncs as f64 / begun.elapsed().as_secs_f64())
 }

@@ -33,9 +33,9 @@ pub fn dns(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
         let outcome = load(plan, &subject, SMALL, A)?.without_errors()?;
         return Ok(LINES.iter().flat_map(|(line, ..)| outcome.figures(line)).collect());
     }
-    let mut subject = Subject::ready(options, kind, Mode::Quick)?;
-    instances(&mut subject, "small", 3)?;
-    instances(&mut subject, "large", 50)?;
+    let subject = Subject::ready(options, kind, Mode::Quick)?;
+    instances(&subject, "small", 3)?;
+    instances(&subject, "large", 50)?;
     let mut figures = Vec::new();
     for (line, name, kind) in LINES {
         figures.extend(load(plan, &subject, name, kind)?.without_errors()?.figures(line));

@@ -14,6 +14,8 @@ use crate::wire;
 
 /// The line of writes.
 pub const PUT: &str = "KV PUT";
+/// The line of the disk alone: what a server that syncs for each write could do at most.
+const DISK_SYNCS: &str = "fsyncs one after the other";
 /// The line of default reads.
 pub const GET: &str = "KV GET";
 /// The line of stale reads.
@@ -25,12 +27,12 @@ const KEYS_EACH: u64 = 1_000;
 /// Keys that are read.
 const KEYS_READ: u64 = 1_000;
 
-/// Renders the write of a value of 100 bytes that differs from turn to turn.
-pub fn write_key(turn: Turn, request: &mut Vec<u8>) {
-    let mut value = [b'v'; 100];
-    value[..8].copy_from_slice(&turn.turn.to_be_bytes().map(|byte| b'a' + byte % 16));
-    let (client, number) = (turn.client, turn.turn % KEYS_EACH);
-    wire::put(request, format_args!("/v1/kv/bench/write/{client:03}/{number:04}"), &value);
+/// Renders the write of one of `keys_each` keys of this client, in turn. The value has 100 bytes and is never the one
+/// the key has, since a write that changes nothing is cheaper.
+pub fn write_key(turn: Turn, keys_each: u64, request: &mut Vec<u8>) {
+    let (client, number) = (turn.client, turn.turn % keys_each);
+    let value = format!("{:0>100}", turn.turn);
+    wire::put(request, format_args!("/v1/kv/bench/write/{client:03}/{number:04}"), value.as_bytes());
 }
 
 /// Renders the read of one of the keys that [`fill`] wrote.
@@ -47,14 +49,18 @@ pub fn fill(subject: &mut Subject) -> io::Result<()> {
         .try_for_each(|number| subject.caller.put(&format!("/v1/kv/bench/read/{number:04}"), &[b'v'; 100]).map(drop))
 }
 
+fn write_in_turn(turn: Turn, request: &mut Vec<u8>) {
+    write_key(turn, KEYS_EACH, request);
+}
+
 /// Writes.
 pub fn put(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     if kind == Kind::Limit {
         let value = syncs_per_second(options.length)?;
-        return Ok(vec![Figure { line: PUT, metric: RATE, value }]);
+        return Ok(vec![Figure { line: DISK_SYNCS, metric: RATE, value }]);
     }
     let subject = Subject::ready(options, kind, Mode::Quick)?;
-    let outcome = load(Plan::of(options, CLIENTS), &subject, write_key)?.without_errors()?;
+    let outcome = load(Plan::of(options, CLIENTS), &subject, write_in_turn)?.without_errors()?;
     let mut figures = outcome.figures(PUT);
     figures.push(written(PUT, &outcome));
     drop(subject);
@@ -80,7 +86,7 @@ fn syncs_per_write(options: &Options, kind: Kind) -> io::Result<Option<f64>> {
     let mut subject = Subject::start_below(&tracer, options, kind, Mode::Quick)?;
     subject.wait_for_leadership()?;
     let plan = Plan { clients: CLIENTS, warm_up: Duration::ZERO, length: Duration::from_secs(1) };
-    let outcome = load(plan, &subject, write_key)?.without_errors()?;
+    let outcome = load(plan, &subject, write_in_turn)?.without_errors()?;
     let syncs = calls(&subject.kill()?);
     Ok(Some(syncs as f64 / outcome.exchanges()))
 }

@@ -15,24 +15,25 @@ use crate::wire;
 pub const SOAK: &str = "soak, 256 clients";
 
 const CLIENTS: usize = 256;
+/// Keys each client writes.
+const KEYS_EACH: u64 = 200;
 
 /// Of eight requests four read a key, two write one, one reads a service, one registers an instance of another.
-/// What is written repeats itself, so that the data stops growing during the warm-up.
+/// The keys and nodes written repeat themselves, so that the data stops growing during the warm-up.
 fn mixed(turn: Turn, request: &mut Vec<u8>) {
-    let again = Turn { turn: turn.turn / 8 % 50, ..turn };
     match turn.turn % 8 {
         0..4 => read_key(turn, request),
-        4 | 5 => write_key(again, request),
+        4 | 5 => write_key(turn, KEYS_EACH, request),
         6 => wire::get(request, format_args!("/v1/health/service/web?passing")),
-        _ => register(again, request),
+        _ => register(turn, request),
     }
 }
 
+/// The one instance of this client, on a port that changes.
 fn register(turn: Turn, request: &mut Vec<u8>) {
-    let Turn { client, turn } = turn;
+    let (client, port) = (turn.client, 1024 + turn.turn % 60_000);
     let body = format!(
-        r#"{{"Node":"soak-{client:03}","Address":"10.2.0.1","Service":{{"ID":"api","Service":"api","Port":{}}}}}"#,
-        8000 + turn
+        r#"{{"Node":"soak-{client:03}","Address":"10.2.0.1","Service":{{"ID":"api","Service":"api","Port":{port}}}}}"#
     );
     wire::put(request, format_args!("/v1/catalog/register"), body.as_bytes());
 }
@@ -41,7 +42,7 @@ fn register(turn: Turn, request: &mut Vec<u8>) {
 pub fn soak(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     let mut subject = Subject::ready(options, kind, Mode::Quick)?;
     fill(&mut subject)?;
-    instances(&mut subject, "web", 50)?;
+    instances(&subject, "web", 50)?;
     let plan = Plan { clients: CLIENTS, warm_up: options.soak / 10, length: options.soak * 9 / 10 };
     let outcome = load(plan, &subject, mixed)?;
     if let Some(error) = &outcome.seen.first_error {

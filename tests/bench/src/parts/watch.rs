@@ -52,7 +52,7 @@ fn memory(line: &'static str, before: Usage, after: Usage) -> [Figure; 2] {
 
 fn one_key(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     let mut subject = Subject::ready(options, kind, Mode::Quick)?;
-    subject.caller.put("/v1/kv/watched", b"0")?;
+    subject.caller.put("/v1/kv/watched", b"before")?;
     subject.settle()?;
     let before = subject.usage()?;
     let mut crowd = Crowd::gather(subject.api(), WATCHERS, |_| "/v1/kv/watched".to_owned())?;
