@@ -14,11 +14,11 @@ mod tests;
 use std::fmt;
 use std::sync::Arc;
 
-use agent_core::local::{Definitions, Input, Local, LocalView, Output, Refusal, Settings};
+use agent_core::local::{Definitions, Input, Local, LocalView, LogLine, Output, Refusal, Settings, Weight};
+use agent_core::state::tables::Status;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
-use tracing::{info, warn};
 
 pub use catalog::{Catalog, RaftCatalog};
 
@@ -120,6 +120,17 @@ pub fn start(deps: Deps) -> (LocalHandle, JoinHandle<()>) {
     (handle, task)
 }
 
+fn log(line: &LogLine) {
+    let LogLine { weight, message, service, check, status, error } = line;
+    let (service, check, error) = (service.as_deref(), check.as_deref(), error.as_deref());
+    let status = status.map(Status::as_str);
+    match weight {
+        Weight::Debug => tracing::debug!(service, check, status, error, "{message}"),
+        Weight::Info => tracing::info!(service, check, status, error, "{message}"),
+        Weight::Warn => tracing::warn!(service, check, status, error, "{message}"),
+    }
+}
+
 enum Event {
     Request(Input, Answer),
     Report(Input),
@@ -209,8 +220,7 @@ impl Loop {
                 Output::ForgetCheck(id) => kept.push(Kept::ForgetCheck(id)),
                 Output::WatchNodes(nodes) => self.mirrors.watch(nodes),
                 Output::Reply(replied) => result = replied.map_err(LocalError::Refused),
-                Output::Log(line) if line.warn => warn!("{}", line.message),
-                Output::Log(line) => info!("{}", line.message),
+                Output::Log(line) => log(&line),
             }
         }
         self.keeper.keep(kept, answer, result).await;

@@ -214,13 +214,55 @@ pub enum Output {
     Log(LogLine),
 }
 
-/// A line for the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How much a line of the log matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Weight {
+    /// For finding out why.
+    Debug,
+    /// An operator would want to know.
+    #[default]
+    Info,
+    /// Odd but working.
+    Warn,
+}
+
+/// A line for the log. Its texts are Consul's where Consul has the line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogLine {
-    /// Whether it is odd rather than ordinary.
-    pub warn: bool,
+    /// How much it matters.
+    pub weight: Weight,
     /// What happened.
-    pub message: String,
+    pub message: &'static str,
+    /// To which service.
+    pub service: Option<ServiceId>,
+    /// To which check.
+    pub check: Option<CheckId>,
+    /// The check's status.
+    pub status: Option<Status>,
+    /// Why.
+    pub error: Option<String>,
+}
+
+impl LogLine {
+    /// A line without fields.
+    pub fn new(weight: Weight, message: &'static str) -> Self {
+        LogLine { weight, message, ..LogLine::default() }
+    }
+
+    /// The line, about a service.
+    pub fn service(self, id: &str) -> Self {
+        LogLine { service: Some(id.to_owned()), ..self }
+    }
+
+    /// The line, about a check.
+    pub fn check(self, id: &str) -> Self {
+        LogLine { check: Some(id.to_owned()), ..self }
+    }
+
+    /// The line, with a reason.
+    pub fn error(self, why: impl fmt::Display) -> Self {
+        LogLine { error: Some(why.to_string()), ..self }
+    }
 }
 
 /// Why an input was refused; nothing was changed. `Display` gives Consul's text.

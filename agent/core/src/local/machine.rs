@@ -14,7 +14,7 @@ use crate::Instant;
 use crate::health::schedule::Schedule;
 use crate::health::streak::Streak;
 use crate::health::text::OUTPUT_BYTES_MAX;
-use crate::state::tables::{CheckId, Node, NodeName, ServiceId};
+use crate::state::tables::{CheckId, Node, NodeName, ServiceId, Status};
 
 /// Who may define script checks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,8 @@ pub(super) struct Track {
     pub(super) critical_since: Option<Instant>,
     /// The latest note of a TTL check.
     pub(super) note: String,
+    /// The status that a probe of it was last logged with.
+    pub(super) logged: Option<Status>,
 }
 
 /// Everything this agent registered.
@@ -186,12 +188,8 @@ impl Local {
         self.out.push(output);
     }
 
-    pub(super) fn info(&mut self, message: String) {
-        self.emit(Output::Log(LogLine { warn: false, message }));
-    }
-
-    pub(super) fn warn(&mut self, message: String) {
-        self.emit(Output::Log(LogLine { warn: true, message }));
+    pub(super) fn log(&mut self, line: LogLine) {
+        self.emit(Output::Log(line));
     }
 
     fn reply(&mut self, result: Result<(), Refusal>) {

@@ -22,7 +22,9 @@ mod tests;
 mod timers;
 mod view;
 
-pub use input::{Definitions, Input, LogLine, Output, Persisted, Record, Refusal, RunId, SyncId, SyncResult, TtlState};
+pub use input::{
+    Definitions, Input, LogLine, Output, Persisted, Record, Refusal, RunId, SyncId, SyncResult, TtlState, Weight,
+};
 pub use machine::{Local, ScriptPolicy, Settings};
 pub use view::{LocalCheck, LocalService, LocalView, Source};
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::input::{Definitions, Output, Persisted, Record, Refusal};
+use super::input::{Definitions, LogLine, Output, Persisted, Record, Refusal, Weight};
 use super::machine::{Local, Track};
 use super::timers::Alarm;
 use super::view::{LocalCheck, LocalService, Source};
@@ -33,7 +33,7 @@ impl Local {
             if self.view.services.contains_key(&id) {
                 self.emit(Output::ForgetService(id));
             } else if let Err(refusal) = self.add_service(now, spec, Source::Api, false) {
-                self.warn(format!("could not restore a service: service={id} error={refusal}"));
+                self.log(LogLine::new(Weight::Warn, "could not restore a service").service(&id).error(refusal));
             }
         }
         for mut spec in persisted.checks {
@@ -44,7 +44,7 @@ impl Local {
             if self.view.checks.contains_key(&id) || service_is_gone {
                 self.emit(Output::ForgetCheck(id));
             } else if let Err(refusal) = self.add_check(now, spec, Source::Api) {
-                self.warn(format!("could not restore a check: check={id} error={refusal}"));
+                self.log(LogLine::new(Weight::Warn, "could not restore a check").check(&id).error(refusal));
             }
         }
         self.restored.clear();
@@ -81,14 +81,14 @@ impl Local {
         for spec in definitions.services {
             let id = spec.service.id.clone();
             if let Err(refusal) = self.add_service(now, spec, Source::Config, false) {
-                self.warn(format!("could not register a service: service={id} error={refusal}"));
+                self.log(LogLine::new(Weight::Warn, "could not register a service").service(&id).error(&refusal));
                 first = first.and(Err(refusal));
             }
         }
         for spec in definitions.checks {
             let id = spec.id.clone();
             if let Err(refusal) = self.add_check(now, spec, Source::Config) {
-                self.warn(format!("could not register a check: check={id} error={refusal}"));
+                self.log(LogLine::new(Weight::Warn, "could not register a check").check(&id).error(&refusal));
                 first = first.and(Err(refusal));
             }
         }
@@ -299,6 +299,7 @@ impl Local {
         self.pending.gone_services.insert(id.to_owned());
         self.touch(id);
         self.changed();
+        self.log(LogLine::new(Weight::Debug, "removed service").service(id));
     }
 
     pub(super) fn remove_check(&mut self, id: &str) {
@@ -314,6 +315,7 @@ impl Local {
         self.pending.checks.remove(id);
         self.pending.gone_checks.insert(id.to_owned(), check.check.service_id.clone());
         self.changed();
+        self.log(LogLine::new(Weight::Debug, "removed check").check(id));
     }
 
     pub(super) fn node_maintenance(&mut self, now: Instant, enable: bool, reason: String) -> Result<(), Refusal> {
@@ -347,14 +349,23 @@ impl Local {
 
     /// Maintenance that is already as wanted stays as it is, with its first reason.
     fn maintenance(&mut self, now: Instant, enable: bool, spec: CheckSpec) -> Result<(), Refusal> {
-        match (enable, self.view.checks.contains_key(&spec.id)) {
-            (true, false) => self.add_check(now, spec, Source::Api),
-            (false, true) => {
-                self.remove_check(&spec.id);
-                Ok(())
-            }
-            (true, true) | (false, false) => Ok(()),
+        if enable == self.view.checks.contains_key(&spec.id) {
+            return Ok(());
         }
+        let service_id = spec.service_id.clone();
+        if enable {
+            self.add_check(now, spec, Source::Api)?;
+        } else {
+            self.remove_check(&spec.id);
+        }
+        let line = |message| LogLine::new(Weight::Info, message);
+        self.log(match (service_id.as_str(), enable) {
+            ("", true) => line("Node entered maintenance mode"),
+            ("", false) => line("Node left maintenance mode"),
+            (id, true) => line("Service entered maintenance mode").service(id),
+            (id, false) => line("Service left maintenance mode").service(id),
+        });
+        Ok(())
     }
 }
 

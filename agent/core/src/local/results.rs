@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::input::{Output, Record, Refusal, RunId, TtlState};
+use super::input::{LogLine, Output, Record, Refusal, RunId, TtlState, Weight};
 use super::machine::Local;
 use super::timers::Alarm;
 use crate::Instant;
@@ -29,6 +29,7 @@ impl Local {
         self.timers.set(Alarm::Expire(id.to_owned()), now + Duration::from_millis(ttl_ms));
         let state = TtlState { status, output: output.clone() };
         self.emit(Output::Persist(Record::Ttl { id: id.to_owned(), state, ttl_ms }));
+        self.log(updated(id, status));
         self.set_result(now, id, Outcome { status, output });
         Ok(())
     }
@@ -36,7 +37,7 @@ impl Local {
     pub(super) fn expire(&mut self, now: Instant, id: &str) {
         let note = self.tracks.get(id).map(|t| t.note.as_str()).unwrap_or_default();
         let output = text::ttl_expired(note);
-        self.warn(format!("Check missed TTL, is now critical: check={id}"));
+        self.log(LogLine::new(Weight::Warn, "Check missed TTL, is now critical").check(id));
         self.set_result(now, id, Outcome { status: Status::Critical, output });
     }
 
@@ -46,6 +47,7 @@ impl Local {
         }
         let (Some(local), Some(track)) = (self.view.checks.get(id), self.tracks.get_mut(id)) else { return };
         if let Some(status) = track.streak.judge(&local.spec, outcome.status) {
+            self.log_status(id, status);
             self.set_result(now, id, Outcome { status, output: outcome.output });
         }
     }
@@ -68,9 +70,6 @@ impl Local {
         let service_id = check.service_id.clone();
         self.touch(&service_id);
         self.changed();
-        if is_new_status {
-            self.log_status(id, status);
-        }
         if is_new_status || self.settings.check_update_interval.is_zero() {
             self.pending.checks.insert(id.to_owned());
         } else {
@@ -78,12 +77,18 @@ impl Local {
         }
     }
 
+    /// Logs what a probe found when it differs from what the one before found, so that a check which fails all night
+    /// fills no disk.
     fn log_status(&mut self, id: &str, status: Status) {
-        match status {
-            Status::Critical => self.warn(format!("Check is now critical: check={id}")),
-            Status::Warning => self.warn(format!("Check is now warning: check={id}")),
-            Status::Passing => self.info(format!("Check is now passing: check={id}")),
+        let Some(track) = self.tracks.get_mut(id) else { return };
+        if track.logged.replace(status) == Some(status) {
+            return;
         }
+        self.log(match status {
+            Status::Critical => LogLine::new(Weight::Warn, "Check is now critical").check(id),
+            Status::Warning => LogLine::new(Weight::Warn, "Check is now warning").check(id),
+            Status::Passing => updated(id, status),
+        });
     }
 
     fn note_critical(&mut self, now: Instant, id: &str, status: Status) {
@@ -127,7 +132,8 @@ impl Local {
         }
         for (id, service_id) in overdue {
             if self.view.services.contains_key(&service_id) {
-                self.warn(format!("Check for service has been critical for too long; deregistered service: service={service_id} check={id}"));
+                let message = "Check for service has been critical for too long; deregistered service";
+                self.log(LogLine::new(Weight::Warn, message).service(&service_id).check(&id));
                 self.remove_service(&service_id);
             }
         }
@@ -135,4 +141,9 @@ impl Local {
             self.timers.set(Alarm::Reap, now + REAP_INTERVAL);
         }
     }
+}
+
+/// The line for a status that needs no attention, or that a client reported itself.
+fn updated(id: &str, status: Status) -> LogLine {
+    LogLine { status: Some(status), ..LogLine::new(Weight::Debug, "Check status updated").check(id) }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::anti_entropy::{self, Covered, Drift, Remote};
 use super::cadence::Turn;
-use super::input::{Output, SyncId, SyncResult};
+use super::input::{LogLine, Output, SyncId, SyncResult, Weight};
 use super::machine::Local;
 use super::timers::Alarm;
 use crate::Instant;
@@ -62,7 +62,7 @@ impl Local {
                 self.compare(&remote);
             }
             Err(why) => {
-                self.warn(format!("failed to sync remote state: error={why}"));
+                self.log(LogLine::new(Weight::Warn, "failed to sync remote state").error(why));
                 self.cadence.failed(now, random);
             }
         }
@@ -86,14 +86,33 @@ impl Local {
         let missing = std::iter::repeat(SyncResult::Failed("no result".to_owned()));
         for (covered, result) in covered.into_iter().zip(results.into_iter().chain(missing)) {
             match result {
-                SyncResult::Done => covered.into_iter().for_each(|c| self.settled(c)),
+                SyncResult::Done => {
+                    self.log_synced(&covered);
+                    covered.into_iter().for_each(|c| self.settled(c));
+                }
                 SyncResult::Failed(why) => failure = Some(why),
             }
         }
         if let Some(why) = failure {
-            self.warn(format!("failed to sync changes: error={why}"));
+            self.log(LogLine::new(Weight::Warn, "failed to sync changes").error(why));
             let random = self.random();
             self.cadence.failed(now, random);
+        }
+    }
+
+    /// Says what the catalog has now. Checks that came or went with their service have no line of their own.
+    fn log_synced(&mut self, covered: &[Covered]) {
+        let line = |message| LogLine::new(Weight::Info, message);
+        let of_service = covered.iter().any(|c| matches!(c, Covered::Service(_) | Covered::GoneService(_)));
+        for covered in covered {
+            match covered {
+                Covered::Node => self.log(line("Synced node info")),
+                Covered::Service(sent) => self.log(line("Synced service").service(&sent.service.id)),
+                Covered::GoneService(id) => self.log(line("Deregistered service").service(id)),
+                Covered::Check(_) | Covered::GoneCheck(_) if of_service => {}
+                Covered::Check(sent) => self.log(line("Synced check").check(&sent.check.id)),
+                Covered::GoneCheck(id) => self.log(line("Deregistered check").check(id)),
+            }
         }
     }
 

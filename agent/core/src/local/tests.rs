@@ -13,6 +13,8 @@ use crate::state::{Command, Proposal, Reply, apply};
 
 use Status::{Critical, Passing, Warning};
 
+mod log;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// An agent with a catalog that answers at once.
@@ -27,6 +29,7 @@ struct World {
     persisted: Vec<String>,
     cancelled: Vec<RunId>,
     watched: Vec<String>,
+    log: Vec<String>,
 }
 
 impl World {
@@ -48,6 +51,7 @@ impl World {
             persisted: Vec::new(),
             cancelled: Vec::new(),
             watched: Vec::new(),
+            log: Vec::new(),
         }
     }
 
@@ -70,7 +74,8 @@ impl World {
                     Output::ForgetCheck(id) => self.persisted.push(format!("-check {id}")),
                     Output::WatchNodes(nodes) => self.watched = nodes,
                     Output::Reply(result) => reply = Some(result),
-                    Output::Log(_) => {}
+                    Output::Log(line) if line.weight == Weight::Debug => {}
+                    Output::Log(line) => self.log.push(described(&line)),
                 }
             }
         }
@@ -139,6 +144,14 @@ impl World {
     fn catalog_services(&self) -> Vec<&str> {
         self.catalog.services.keys().map(|(_, id)| id.as_str()).collect()
     }
+}
+
+fn described(line: &LogLine) -> String {
+    let LogLine { weight, message, service, check, status: _, error } = line;
+    let fields = [("service", service), ("check", check), ("error", error)];
+    let fields = fields.iter().filter_map(|(name, value)| Some(format!(" {name}={}", value.as_ref()?)));
+    let fields: String = fields.collect();
+    format!("{weight:?} {message}{}{fields}", if fields.is_empty() { "" } else { ":" })
 }
 
 fn name_of(record: &Record) -> String {

@@ -34,7 +34,7 @@ mod status;
 #[cfg(test)]
 mod story_tests;
 mod txn;
-mod txn_body;
+pub mod txn_body;
 pub mod view;
 
 use std::collections::BTreeMap;

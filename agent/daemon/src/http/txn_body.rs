@@ -17,7 +17,7 @@ use crate::definition::{DecodeError, Fields, Source};
 
 /// A decoded transaction.
 #[derive(Debug, Default)]
-pub(super) struct Body {
+pub struct Body {
     /// What to do. Operations with unknown verbs are left out.
     pub ops: Vec<TxnOp>,
     /// What is wrong whatever the state; nothing is run unless it is empty.
@@ -33,7 +33,7 @@ type Decoded = (Result<TxnOp, String>, bool);
 ///
 /// # Errors
 /// What Go's decoder says.
-pub(super) fn decode_ops(body: &Value) -> Result<Body, DecodeError> {
+pub fn decode_ops(body: &Value) -> Result<Body, DecodeError> {
     let items = match body {
         Value::Null => &[],
         Value::Array(items) => items.as_slice(),

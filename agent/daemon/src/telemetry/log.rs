@@ -7,19 +7,20 @@
 //! (they are counted and reported), never time.
 
 use std::fmt::{self, Write as _};
-use std::fs;
 use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 
 use serde_json::{Map, Value};
+use tokio::sync::mpsc::error::TrySendError;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
+use super::log_file::LogFile;
 use crate::env::Clock;
 
 /// Lines waiting for the writer thread before new ones are dropped.
@@ -95,9 +96,9 @@ pub struct LogOptions {
     pub level: Level,
     /// One JSON object a line.
     pub json: bool,
-    /// Also write to this file; a path that ends in `/` is a folder for `lictor-<time>.log`.
+    /// Also write to files called after this one and the time they were begun; a path that ends in `/` is a folder.
     pub file: Option<PathBuf>,
-    /// Start a new file past this size, zero for never.
+    /// Start a new file past this size in bytes, zero for never.
     pub rotate_bytes: u64,
     /// Start a new file after this time, in milliseconds; zero for never.
     pub rotate_ms: u64,
@@ -114,6 +115,8 @@ pub struct LogStream {
 struct Shared {
     clock: Arc<dyn Clock>,
     level: AtomicU8,
+    /// The most that the console or a follower wants, so that lines nobody wants cost one load.
+    most: AtomicU8,
     json: bool,
     writer: mpsc::SyncSender<Line>,
     dropped: AtomicU64,
@@ -154,6 +157,7 @@ impl LogStream {
         let shared = Arc::new(Shared {
             clock: Arc::clone(&clock),
             level: AtomicU8::new(options.level as u8),
+            most: AtomicU8::new(options.level as u8),
             json: options.json,
             writer,
             dropped: AtomicU64::new(0),
@@ -167,12 +171,16 @@ impl LogStream {
     /// Changes what is written from now on.
     pub fn set_level(&self, level: Level) {
         self.shared.level.store(level as u8, Ordering::Relaxed);
+        self.shared.weigh(&mut self.shared.followers());
     }
 
     /// Lines from now on at `level` and above. Dropping the receiver stops following.
     pub fn follow(&self, level: Level, json: bool) -> tokio::sync::mpsc::Receiver<String> {
         let (lines, receiver) = tokio::sync::mpsc::channel(FOLLOWER_LINES);
-        self.followers().push(Follower { level, json, lines });
+        let mut followers = self.shared.followers();
+        followers.push(Follower { level, json, lines });
+        self.shared.weigh(&mut followers);
+        drop(followers);
         receiver
     }
 
@@ -189,22 +197,35 @@ impl LogStream {
             let _ = written.recv();
         }
     }
-
-    fn followers(&self) -> std::sync::MutexGuard<'_, Vec<Follower>> {
-        self.shared.followers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Shared {
     fn wants(&self, level: Level, target: &str) -> bool {
-        let wanted = self.level.load(Ordering::Relaxed);
-        is_ours(level, target) && (level as u8 <= wanted || self.followed(level))
+        level as u8 <= self.most.load(Ordering::Relaxed) && is_ours(level, target)
     }
 
-    fn followed(&self, level: Level) -> bool {
-        let mut followers = self.followers.lock().unwrap_or_else(PoisonError::into_inner);
+    fn followers(&self) -> MutexGuard<'_, Vec<Follower>> {
+        self.followers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets followers that are gone, and what only they wanted.
+    fn weigh(&self, followers: &mut Vec<Follower>) {
         followers.retain(|follower| !follower.lines.is_closed());
-        followers.iter().any(|follower| level <= follower.level)
+        let wanted = followers.iter().map(|follower| follower.level as u8).max().unwrap_or(0);
+        self.most.store(wanted.max(self.level.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Hands the line to whoever follows at its level.
+    fn pass_on(&self, record: &Record) {
+        let mut followers = self.followers();
+        let mut gone = false;
+        for follower in followers.iter().filter(|follower| record.level <= follower.level) {
+            // A follower that can't keep up misses lines.
+            gone |= matches!(follower.lines.try_send(record.line(follower.json, "")), Err(TrySendError::Closed(_)));
+        }
+        if gone {
+            self.weigh(&mut followers);
+        }
     }
 
     fn write(&self, line: String) {
@@ -253,11 +274,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         if level as u8 <= self.shared.level.load(Ordering::Relaxed) {
             self.shared.write(record.line(self.shared.json, "    "));
         }
-        let followers = self.shared.followers.lock().unwrap_or_else(PoisonError::into_inner);
-        for follower in followers.iter().filter(|follower| level <= follower.level) {
-            // A follower that can't keep up misses lines.
-            let _ = follower.lines.try_send(record.line(follower.json, ""));
-        }
+        self.shared.pass_on(&record);
     }
 }
 
@@ -379,72 +396,8 @@ impl Writer {
         if let Some(file) = &mut self.file
             && let Err(error) = file.write(text.trim_start(), &*self.clock)
         {
-            let _ = writeln!(self.console, "==> could not write the log file {}: {error}", file.path.display());
+            let _ = writeln!(self.console, "==> could not write the log file {}: {error}", file.path().display());
         }
-    }
-}
-
-/// A log file that is followed by a new one past a size or an age.
-struct LogFile {
-    path: PathBuf,
-    file: fs::File,
-    size_bytes: u64,
-    opened_ms: u64,
-    options: LogOptions,
-}
-
-impl LogFile {
-    fn open(path: &Path, options: &LogOptions, clock: &dyn Clock) -> io::Result<LogFile> {
-        let path = match path.to_string_lossy().ends_with('/') || path.is_dir() {
-            true => path.join("lictor.log"),
-            false => path.to_owned(),
-        };
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)?;
-        }
-        let file = fs::OpenOptions::new().create(true).append(true).open(&path)?;
-        let size_bytes = file.metadata()?.len();
-        Ok(LogFile { path, file, size_bytes, opened_ms: clock.wall_ms(), options: options.clone() })
-    }
-
-    fn write(&mut self, text: &str, clock: &dyn Clock) -> io::Result<()> {
-        let now_ms = clock.wall_ms();
-        let too_big = self.options.rotate_bytes > 0 && self.size_bytes >= self.options.rotate_bytes;
-        let too_old = self.options.rotate_ms > 0 && now_ms.saturating_sub(self.opened_ms) >= self.options.rotate_ms;
-        if too_big || too_old {
-            self.rotate(now_ms)?;
-        }
-        self.size_bytes += text.len() as u64;
-        self.file.write_all(text.as_bytes())
-    }
-
-    /// Renames the file to carry its time, removes old ones, opens a new one.
-    fn rotate(&mut self, now_ms: u64) -> io::Result<()> {
-        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let extension = self.path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
-        fs::rename(&self.path, self.path.with_file_name(format!("{stem}-{now_ms:020}{extension}")))?;
-        self.remove_old(&stem)?;
-        self.file = fs::OpenOptions::new().create(true).append(true).open(&self.path)?;
-        self.size_bytes = 0;
-        self.opened_ms = now_ms;
-        Ok(())
-    }
-
-    fn remove_old(&self, stem: &str) -> io::Result<()> {
-        let keep = match self.options.rotate_files_max {
-            0 => return Ok(()),
-            negative if negative < 0 => 0,
-            files => usize::try_from(files).unwrap_or(usize::MAX),
-        };
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        let prefix = format!("{stem}-");
-        let mut old: Vec<PathBuf> = fs::read_dir(folder)?
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix)))
-            .collect();
-        old.sort();
-        let surplus = old.len().saturating_sub(keep);
-        old.iter().take(surplus).try_for_each(fs::remove_file)
     }
 }
 
@@ -525,22 +478,37 @@ mod tests {
     }
 
     #[test]
-    fn a_full_file_is_followed_by_a_new_one_and_old_ones_go() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("agent.log");
-        let rotation = LogOptions { rotate_bytes: 8, rotate_files_max: 1, ..options(Level::Info, false) };
-        struct Ticking(AtomicU64);
-        impl Clock for Ticking {
-            fn wall_ms(&self) -> u64 {
-                self.0.fetch_add(1, Ordering::Relaxed)
+    fn what_only_a_follower_wanted_is_not_wanted_once_it_is_gone() {
+        logged(&options(Level::Info, false), |stream| {
+            let lines = stream.follow(Level::Debug, false);
+            assert!(stream.shared.wants(Level::Debug, "agent_daemon::http"));
+            drop(lines);
+            tracing::debug!(target: "agent_daemon::http", "the first that finds nobody");
+            assert!(!stream.shared.wants(Level::Debug, "agent_daemon::http"));
+        });
+    }
+
+    #[test]
+    fn a_follower_that_does_not_read_holds_nobody_up() {
+        let mut seen = 0;
+        let text = logged(&options(Level::Info, false), |stream| {
+            let mut lines = stream.follow(Level::Info, false);
+            for _ in 0..FOLLOWER_LINES + 10 {
+                tracing::info!(target: "agent_daemon", "again");
             }
-        }
-        let clock = Ticking(AtomicU64::new(1));
-        let mut file = LogFile::open(&path, &rotation, &clock).expect("a new file");
-        for line in ["12345678\n", "second 78\n", "third 678\n"] {
-            file.write(line, &clock).expect("a writable folder");
-        }
-        assert_eq!(fs::read_to_string(&path).expect("the current file"), "third 678\n");
-        assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 2);
+            while lines.try_recv().is_ok() {
+                seen += 1;
+            }
+        });
+        assert_eq!((seen, text.lines().count()), (FOLLOWER_LINES, FOLLOWER_LINES + 10));
+    }
+
+    #[test]
+    fn absent_fields_leave_no_trace() {
+        let text = logged(&options(Level::Info, false), |_| {
+            let (service, check) = (None::<&str>, Some("c 1"));
+            tracing::info!(target: "agent_daemon::sync", service, check, "Synced check");
+        });
+        assert_eq!(text.trim_start(), "2026-01-02T15:04:05.007Z [INFO]  agent: Synced check: check=\"c 1\"\n");
     }
 }

@@ -8,6 +8,7 @@
 pub mod exposition;
 pub mod gauges;
 pub mod log;
+mod log_file;
 pub mod metrics;
 pub mod names;
 pub mod series;
