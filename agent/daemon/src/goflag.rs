@@ -21,6 +21,10 @@ pub enum Takes {
     Value,
     /// An unsigned 64-bit number in Go's notation (`10`, `0x0a`, `1_000`).
     Uint,
+    /// The same with a sign, in 64 bits.
+    Int,
+    /// `key=value`.
+    Pair,
 }
 
 /// One row of a command's flag table.
@@ -52,6 +56,16 @@ impl FlagSpec {
     /// A flag with an unsigned number behind it.
     pub const fn uint(name: &'static str, help: &'static str) -> Self {
         FlagSpec { name, takes: Takes::Uint, repeatable: false, value_name: "uint", help }
+    }
+
+    /// A flag with a number behind it.
+    pub const fn int(name: &'static str, help: &'static str) -> Self {
+        FlagSpec { name, takes: Takes::Int, repeatable: false, value_name: "int", help }
+    }
+
+    /// A flag with `key=value` behind it.
+    pub const fn pair(name: &'static str, help: &'static str) -> Self {
+        FlagSpec { name, takes: Takes::Pair, repeatable: false, value_name: "key=value", help }
     }
 
     /// The same flag, given any number of times.
@@ -138,6 +152,16 @@ impl Parsed {
         self.last(name).and_then(|value| parse_uint(value).ok()).unwrap_or(0)
     }
 
+    /// The number behind a [`Takes::Int`] flag; absent means zero.
+    pub fn int(&self, name: &str) -> i64 {
+        self.last(name).and_then(|value| parse_int(value).ok()).unwrap_or(0)
+    }
+
+    /// The halves of every value of a [`Takes::Pair`] flag, in the order given.
+    pub fn pairs(&self, name: &str) -> impl Iterator<Item = (&str, &str)> {
+        self.all(name).iter().filter_map(|pair| pair.split_once('='))
+    }
+
     /// Whether the flag was given at all.
     pub fn is_set(&self, name: &str) -> bool {
         self.flags.contains_key(name)
@@ -164,8 +188,8 @@ pub fn parse(specs: &[FlagSpec], args: &[String]) -> Result<Parsed, FlagError> {
         let spec = find(specs, name)?;
         let value = match (spec.takes, inline) {
             (Takes::Bool, None) => "true",
-            (Takes::Bool | Takes::Value | Takes::Uint, Some(value)) => value,
-            (Takes::Value | Takes::Uint, None) => {
+            (_, Some(value)) => value,
+            (Takes::Value | Takes::Uint | Takes::Int | Takes::Pair, None) => {
                 let (value, after) =
                     rest.split_first().ok_or_else(|| FlagError::NeedsArgument(spec.name.to_owned()))?;
                 rest = after;
@@ -215,6 +239,15 @@ fn check(spec: &FlagSpec, value: &str) -> Result<String, FlagError> {
             Ok(_) => Ok(value),
             Err(reason) => Err(FlagError::InvalidValue { value, name, reason: reason.to_owned() }),
         },
+        Takes::Int => match parse_int(&value) {
+            Ok(_) => Ok(value),
+            Err(reason) => Err(FlagError::InvalidValue { value, name, reason: reason.to_owned() }),
+        },
+        Takes::Pair if value.contains('=') => Ok(value),
+        Takes::Pair => {
+            let reason = format!("Missing \"=\" value in argument: {value}");
+            Err(FlagError::InvalidValue { value, name, reason })
+        }
     }
 }
 
@@ -250,6 +283,19 @@ pub fn parse_uint(text: &str) -> Result<u64, &'static str> {
     u64::from_str_radix(&bare, radix).map_err(|_| "value out of range")
 }
 
+/// A number with an optional sign, otherwise as [`parse_uint`].
+///
+/// # Errors
+/// `parse error` or `value out of range`.
+pub fn parse_int(text: &str) -> Result<i64, &'static str> {
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let magnitude = i128::from(parse_uint(digits)?);
+    i64::try_from(if negative { -magnitude } else { magnitude }).map_err(|_| "value out of range")
+}
+
 /// A text in Go's double quotes (`%q`).
 pub fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
@@ -279,7 +325,9 @@ pub fn help_section(title: &str, specs: &[FlagSpec]) -> String {
     for spec in sorted(specs) {
         match spec.takes {
             Takes::Bool => text.push_str(&format!("  -{}\n", spec.name)),
-            Takes::Value | Takes::Uint => text.push_str(&format!("  -{}=<{}>\n", spec.name, spec.value_name)),
+            Takes::Value | Takes::Uint | Takes::Int | Takes::Pair => {
+                text.push_str(&format!("  -{}=<{}>\n", spec.name, spec.value_name))
+            }
         }
         for line in wrap(spec.help, HELP_WIDTH) {
             text.push_str(&format!("     {line}\n"));
@@ -295,7 +343,7 @@ pub fn usage_after_error(specs: &[FlagSpec]) -> String {
     for spec in sorted(specs) {
         let head = match spec.takes {
             Takes::Bool => format!("  -{}", spec.name),
-            Takes::Value | Takes::Uint => format!("  -{} {}", spec.name, spec.value_name),
+            Takes::Value | Takes::Uint | Takes::Int | Takes::Pair => format!("  -{} {}", spec.name, spec.value_name),
         };
         // Go puts the text of a one-letter boolean on the same line.
         let gap = if head.len() <= 4 { "\t" } else { "\n    \t" };

@@ -51,6 +51,20 @@ impl Address {
         }
     }
 
+    /// What to connect to: the target with the scheme's port if it names none. For a Unix socket, its path.
+    pub fn dialled(&self) -> String {
+        let port = if self.https { 443 } else { 80 };
+        match &self.target {
+            Target::Tcp(host)
+                if host.rsplit_once(':').is_some_and(|(name, _)| !name.contains(':') || name.ends_with(']')) =>
+            {
+                host.clone()
+            }
+            Target::Tcp(host) => format!("{host}:{port}"),
+            Target::Unix(path) => path.clone(),
+        }
+    }
+
     /// The `Host` header.
     pub fn host_header(&self) -> &str {
         match &self.target {

@@ -21,7 +21,9 @@ pub fn validate(invocation: &mut Invocation) -> Result<(), Failure> {
         return Err(Failure::new("Must specify at least one config file or directory"));
     }
     let invalid = |error| Failure::new(format!("Config validation failed: {error}"));
-    let format = Format::parse(invocation.flags.last("config-format").unwrap_or_default()).map_err(invalid)?;
+    let format = Format::parse(invocation.flags.last("config-format").unwrap_or_default())
+        // The missing quote is Consul's, and only here.
+        .map_err(|_| Failure::new("-config-format must be either 'hcl' or 'json"))?;
     let warnings = config::validate(&paths, format).map_err(invalid)?;
     for warning in warnings {
         invocation.remark(&warning);

@@ -27,7 +27,7 @@ pub fn nodes(run: &mut Invocation) -> Result<(), Failure> {
         Some(service) => format!("/v1/catalog/service/{}", escape_path(service)),
         None => "/v1/catalog/nodes".to_owned(),
     };
-    let mut call = with_node_meta(run, Call::new("GET", path))?;
+    let mut call = with_node_meta(run, Call::new("GET", path));
     for name in ["near", "filter"] {
         if let Some(value) = run.flags.last(name).filter(|value| !value.is_empty()) {
             call = call.with(name, value);
@@ -70,12 +70,9 @@ fn pairs(map: Option<&Value>) -> String {
     sorted.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(", ")
 }
 
-fn with_node_meta(run: &Invocation, mut call: Call) -> Result<Call, Failure> {
-    for pair in run.flags.all("node-meta") {
-        let (key, value) = super::split_pair("node-meta", pair)?;
-        call = call.with("node-meta", format!("{key}:{value}"));
-    }
-    Ok(call)
+fn with_node_meta(run: &Invocation, call: Call) -> Call {
+    let pairs = run.flags.pairs("node-meta");
+    pairs.fold(call, |call, (key, value)| call.with("node-meta", format!("{key}:{value}")))
 }
 
 /// `catalog services`.
@@ -86,7 +83,7 @@ pub fn services(run: &mut Invocation) -> Result<(), Failure> {
         "" => "/v1/catalog/services".to_owned(),
         node => format!("/v1/catalog/node/{}", escape_path(node)),
     };
-    let answer = run.client()?.json(with_node_meta(run, Call::new("GET", path))?);
+    let answer = run.client()?.json(with_node_meta(run, Call::new("GET", path)));
     let answer = answer.map_err(|error| match node.as_str() {
         "" => Failure::new(format!("Error listing services: {error}")),
         _ => Failure::new(format!("Error listing services for node: {error}")),

@@ -4,6 +4,7 @@
 //! texts of failures, which read as Consul's Go client words them. It knows no
 //! command and interprets no answer beyond its status.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -13,11 +14,12 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::address::{Address, Target, encode_query};
-use super::tls::{self, TlsSettings};
+use super::tls::{self, TlsSettings, Trust};
 
 /// The largest answer a command reads, in bytes. A whole tree of keys has to fit.
 const ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
@@ -109,6 +111,8 @@ impl Call {
 #[derive(Debug)]
 pub struct Client {
     settings: Settings,
+    /// Only for `https`.
+    tls: Option<Arc<ClientConfig>>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -116,13 +120,15 @@ impl Client {
     /// A client that has not connected yet.
     ///
     /// # Errors
-    /// The runtime could not be made.
+    /// Certificates that can't be used, even where they are not needed; the runtime could not be made.
     pub fn new(settings: Settings) -> Result<Self, String> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| format!("could not start the client: {error}"))?;
-        Ok(Client { settings, runtime })
+        let trust = Trust::read(&settings.tls)?;
+        let tls = settings.address.https.then(|| trust.config()).transpose()?.map(Arc::new);
+        Ok(Client { settings, tls, runtime })
     }
 
     /// Sends `call` and reads the whole answer, whatever its status.
@@ -223,17 +229,26 @@ impl Client {
                 Ok(stream) => Ok(Box::new(stream)),
                 Err(error) => Err(format!("dial unix {path}: connect: {}", go_io_error(&error))),
             },
-            Target::Tcp(host) => {
-                let stream = tokio::net::TcpStream::connect(host)
-                    .await
-                    .map_err(|error| format!("dial tcp {host}: connect: {}", go_io_error(&error)))?;
-                if self.settings.address.https {
-                    tls::wrap(&self.settings.tls, host, stream).await.map(|stream| Box::new(stream) as Box<dyn Wire>)
+            Target::Tcp(_) => {
+                let host = self.settings.address.dialled();
+                let stream = tokio::net::TcpStream::connect(&host).await.map_err(|error| dial_error(&host, &error))?;
+                if let Some(config) = &self.tls {
+                    tls::wrap(config, &self.settings.tls.server_name, &host, stream)
+                        .await
+                        .map(|stream| Box::new(stream) as Box<dyn Wire>)
                 } else {
                     Ok(Box::new(stream))
                 }
             }
         }
+    }
+}
+
+fn dial_error(host: &str, error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(_) => format!("dial tcp {host}: connect: {}", go_io_error(error)),
+        // Only looking up the name fails without a number from the operating system.
+        None => format!("dial tcp: lookup {}: no such host", host.rsplit_once(':').map_or(host, |(name, _)| name)),
     }
 }
 

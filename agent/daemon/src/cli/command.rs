@@ -18,6 +18,8 @@ pub struct Command {
     pub arguments: &'static str,
     /// The paragraphs of the help, indented by two.
     pub about: &'static str,
+    /// Command lines to show, without the program's name.
+    pub examples: &'static [&'static str],
     /// Which shared flags it has.
     pub http: Http,
     /// Whether it accepts the namespace flags.
@@ -54,6 +56,8 @@ pub struct Invocation<'a> {
     pub err: &'a mut dyn Write,
     /// Looks up an environment variable.
     pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// The command's own help, for mistakes that print it.
+    pub help: &'a str,
 }
 
 impl Invocation<'_> {

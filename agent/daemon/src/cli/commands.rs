@@ -2,11 +2,11 @@
 
 use super::command::Command;
 use super::options::Http;
-use super::{agent, catalog, kv, members, operate, services};
+use super::{agent, catalog, info, keygen, kv, leave, maint, members, monitor, raft, reload, services, version};
 use crate::goflag::FlagSpec;
 
 const NODE_META: FlagSpec =
-    FlagSpec::value("node-meta", "key=value", "Only nodes with this metadata. May be given several times.").repeated();
+    FlagSpec::pair("node-meta", "Only nodes with this metadata. May be given several times.").repeated();
 const CAS: FlagSpec =
     FlagSpec::bool("cas", "Act only if the key still has the index in -modify-index. The default is false.");
 const MODIFY_INDEX: FlagSpec = FlagSpec::uint("modify-index", "The ModifyIndex that -cas compares with.");
@@ -17,6 +17,7 @@ const BASE: Command = Command {
     synopsis: "",
     arguments: "[options]",
     about: "",
+    examples: &[],
     http: Http::Agent,
     namespaced: false,
     flags: &[],
@@ -83,7 +84,7 @@ pub const COMMANDS: &[Command] = &[
         name: "info",
         synopsis: "Provides debugging information for operators.",
         about: "Shows the agent's own figures.",
-        run: Some(operate::info),
+        run: Some(info::info),
         ..BASE
     },
     Command {
@@ -92,7 +93,7 @@ pub const COMMANDS: &[Command] = &[
         arguments: "",
         about: "Prints 32 random bytes in base 64, as a key for gossip.",
         http: Http::No,
-        run: Some(operate::keygen),
+        run: Some(keygen::keygen),
         ..BASE
     },
     Command { name: "kv", synopsis: "Interact with the key-value store", about: "Reads and writes keys.", ..GROUP },
@@ -171,7 +172,7 @@ pub const COMMANDS: &[Command] = &[
         name: "leave",
         synopsis: "Gracefully leaves the Consul cluster and shuts down",
         about: "Makes the agent leave the cluster and end.",
-        run: Some(operate::leave),
+        run: Some(leave::leave),
         ..BASE
     },
     Command {
@@ -184,7 +185,7 @@ pub const COMMANDS: &[Command] = &[
             FlagSpec::value("reason", "string", "Why, for people to read."),
             FlagSpec::value("service", "string", "Id of the service; without it the whole node."),
         ],
-        run: Some(operate::maint),
+        run: Some(maint::maint),
         ..BASE
     },
     Command {
@@ -208,19 +209,21 @@ pub const COMMANDS: &[Command] = &[
             FlagSpec::bool("log-json", "As JSON."),
             FlagSpec::value("log-level", "string", "The lowest level to show."),
         ],
-        run: Some(operate::monitor),
+        run: Some(monitor::monitor),
         ..BASE
     },
     Command {
         name: "operator",
         synopsis: "Provides cluster-level tools for Consul operators",
         about: "Looks at the servers' own affairs.",
+        arguments: "<subcommand> [options]",
         ..GROUP
     },
     Command {
         name: "operator raft",
         synopsis: "Provides cluster-level tools for Consul operators",
         about: "Looks at the servers' consensus.",
+        arguments: "<subcommand> [options]",
         ..GROUP
     },
     Command {
@@ -228,7 +231,7 @@ pub const COMMANDS: &[Command] = &[
         synopsis: "Display the current Raft peer configuration",
         about: "Lists the servers that vote.",
         http: Http::Servers,
-        run: Some(operate::list_peers),
+        run: Some(raft::list_peers),
         ..BASE
     },
     Command {
@@ -236,7 +239,7 @@ pub const COMMANDS: &[Command] = &[
         synopsis: "Triggers the agent to reload configuration files",
         arguments: "",
         about: "Makes the agent read its configuration again.",
-        run: Some(operate::reload),
+        run: Some(reload::reload),
         ..BASE
     },
     Command {
@@ -267,16 +270,12 @@ pub const COMMANDS: &[Command] = &[
             FlagSpec::value("address", "string", "Address of the service."),
             FlagSpec::value("id", "string", "Id of the service. The default is its name."),
             FlagSpec::value("kind", "string", "Kind of the service."),
-            FlagSpec::value("meta", "value", "Metadata as key=value. May be given several times.").repeated(),
+            FlagSpec::pair("meta", "Metadata as key=value. May be given several times.").repeated(),
             FlagSpec::value("name", "string", "Name of the service."),
-            FlagSpec::value("port", "int", "Port of the service."),
+            FlagSpec::int("port", "Port of the service."),
             FlagSpec::value("tag", "value", "A tag. May be given several times.").repeated(),
-            FlagSpec::value(
-                "tagged-address",
-                "value",
-                "Another address as name=host:port. May be given several times.",
-            )
-            .repeated(),
+            FlagSpec::pair("tagged-address", "Another address as name=host:port. May be given several times.")
+                .repeated(),
         ],
         run: Some(services::register),
         ..BASE
@@ -300,7 +299,7 @@ pub const COMMANDS: &[Command] = &[
         about: "Prints the version of Consul's interface and lictor's own.",
         http: Http::No,
         flags: &[FlagSpec::value("format", "string", "Output format, pretty or json. (default \"pretty\")")],
-        run: Some(operate::version),
+        run: Some(version::version),
         ..BASE
     },
 ];

@@ -12,7 +12,7 @@ const STATUSES: [&str; 5] = ["none", "alive", "leaving", "left", "failed"];
 /// Prints the members, sorted by name; exits 2 when none match.
 pub fn run(run: &mut Invocation) -> Result<(), Failure> {
     let pattern = regex::Regex::new(run.flags.last("status").unwrap_or(".*"))
-        .map_err(|error| Failure::new(format!("Failed to compile status regexp: {error}")))?;
+        .map_err(|error| Failure::new(format!("Failed to compile status regexp: {}", reason(&error))))?;
     let segment = run.flags.last("segment").filter(|segment| !segment.is_empty()).unwrap_or("_all").to_owned();
     let mut call = Call::new("GET", "/v1/agent/members").with("segment", segment);
     if run.flags.bool("wan") {
@@ -35,6 +35,13 @@ pub fn run(run: &mut Invocation) -> Result<(), Failure> {
     rows.extend(members.into_iter().map(|member| if detailed { detailed_row(member) } else { row(member) }));
     run.line(&table::columns(&rows));
     Ok(())
+}
+
+/// The last line of a pattern's error, which says what is wrong; the lines before it draw the pattern.
+fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    format!("error parsing regexp: {}", last.strip_prefix("error: ").unwrap_or(last))
 }
 
 fn status(member: &Value) -> &'static str {

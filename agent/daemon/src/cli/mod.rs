@@ -1,55 +1,72 @@
 //! The command line: finds the command that the arguments name and runs it.
 //!
-//! Owns dispatch, help and exit codes: 0, 1 for failures, 127 for an unknown
+//! Owns dispatch and exit codes: 0, 1 for failures, 127 for an unknown
 //! command, and what a command chooses itself. The commands are rows of
 //! [`commands`]; each prints through its [`command::Invocation`], so tests see
-//! everything. Help wording is ours; layout, streams and codes are Consul's.
+//! everything. Help is in [`help`]; streams and codes are Consul's.
 
 pub mod address;
 mod agent;
+mod base64;
 mod catalog;
 pub mod client;
 pub mod command;
 mod commands;
+mod help;
+mod info;
+mod keygen;
 mod kv;
+mod leave;
+mod maint;
 mod members;
-mod operate;
+mod monitor;
 mod options;
+mod raft;
+mod reload;
 mod services;
 mod table;
 mod tls;
+mod version;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
-use crate::config;
-use crate::goflag::{self, FlagSpec};
+use crate::goflag;
 use command::{Command, Failure, Invocation};
 use commands::COMMANDS;
 
 /// Runs the command that the process arguments name and returns its exit code.
 pub fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let mut args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
+    let invoked = args.next().unwrap_or_default();
+    let program = Path::new(&invoked).file_name().map_or("lictor".into(), |name| name.to_string_lossy());
     let variable = |name: &str| std::env::var(name).ok();
-    let code = run(&args, &variable, &mut std::io::stdout(), &mut std::io::stderr());
+    let shell = Shell { program: &program, hints: std::io::stderr().is_terminal(), variable: &variable };
+    let code = run(&args.collect::<Vec<_>>(), &shell, &mut std::io::stdout(), &mut std::io::stderr());
     ExitCode::from(code)
 }
 
+/// Where a command line was typed.
+pub struct Shell<'a> {
+    /// The name the program was called by, for usage lines.
+    pub program: &'a str,
+    /// Whether a person reads the errors, who may be told what to try. Scripts match the bare texts.
+    pub hints: bool,
+    /// Looks up an environment variable.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
 /// Runs `args` (without the program's name) and returns the exit code.
-pub fn run(args: &[String], variable: &dyn Fn(&str) -> Option<String>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+pub fn run(args: &[String], shell: &Shell, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+    let program = shell.program;
     let (code, text) = match Request::read(args) {
-        Request::Version => (0, operate::version_text()),
-        Request::Listing(code) => (code, listing()),
-        Request::Help(command) => (0, help(command)),
-        Request::Group(command) => (1, help(command)),
-        Request::EarlyFlags(command) => (
-            1,
-            format!(
-                "Invalid flags before the subcommand. If these flags are for\nthe subcommand, please put them after the subcommand.\n\n{}",
-                help(command)
-            ),
-        ),
-        Request::Run(command, rest) => return carry_out(command, rest, variable, out, err),
+        Request::Version => (0, version::version_text()),
+        Request::Listing(code) => (code, help::listing(program)),
+        Request::Help(command) => (0, help::of(program, command)),
+        Request::Group(command) => (1, help::of(program, command)),
+        Request::EarlyFlags(command) => (1, help::early_flags(program, command)),
+        Request::Run(command, rest) => return carry_out(command, rest, shell, out, err),
     };
     let text = text.trim_end_matches('\n');
     // Nobody may be reading; that changes nothing about the exit code.
@@ -105,75 +122,40 @@ fn find(words: &[String]) -> Option<(&'static Command, usize)> {
 fn carry_out(
     command: &'static Command,
     args: &[String],
-    variable: &dyn Fn(&str) -> Option<String>,
+    shell: &Shell,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> u8 {
-    let table = flags(command);
+    let table = help::flags(command);
+    let help = help::of(shell.program, command);
     let failure = match (goflag::parse(&table, args), command.run) {
-        (Ok(flags), Some(run)) => match run(&mut Invocation { flags, out, err, variable }) {
-            Ok(()) => return 0,
-            Err(failure) => failure,
-        },
+        (Ok(flags), Some(run)) => {
+            match run(&mut Invocation { flags, out, err, variable: shell.variable, help: &help }) {
+                Ok(()) => return 0,
+                Err(failure) => failure,
+            }
+        }
         (Err(goflag::FlagError::Help), _) => Failure::new(goflag::usage_after_error(&table).trim_end()),
         (Err(error), _) => Failure::new(format!("{error}\n{}", goflag::usage_after_error(&table).trim_end())),
-        (Ok(_), None) => Failure::new(help(command)),
+        (Ok(_), None) => Failure::new(help),
     };
     if !failure.message.is_empty() {
+        let hint = if shell.hints { hint(&failure.message, shell.program) } else { String::new() };
         // As above: a closed standard error leaves the exit code alone.
-        let _ = writeln!(err, "{}", failure.message);
+        let _ = writeln!(err, "{}{hint}", failure.message);
     }
     failure.code
 }
 
-fn flags(command: &Command) -> Vec<FlagSpec> {
-    [command.http.flags(), own_flags(command)].concat()
-}
-
-/// The flags a command has to itself. Those of `agent` come from the table of configuration keys.
-fn own_flags(command: &Command) -> Vec<FlagSpec> {
-    let namespaces = if command.namespaced { options::NAMESPACE_FLAGS } else { &[] };
-    match command.name {
-        "agent" => config::agent_flags(),
-        _ => [command.flags, namespaces].concat(),
+/// What a person can do about an agent that was not reached; empty for other failures.
+fn hint(message: &str, program: &str) -> String {
+    if message.contains(": dial ") {
+        format!(
+            "\nIs an agent running there? Start one with `{program} agent -dev`, or name its address with -http-addr."
+        )
+    } else {
+        String::new()
     }
-}
-
-/// The listing of top-level commands.
-fn listing() -> String {
-    let rows = rows("");
-    format!("Usage: consul [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n{rows}\n")
-}
-
-/// Name and synopsis of the commands right below `group`; of the top level for an empty one.
-fn rows(group: &str) -> String {
-    let prefix = if group.is_empty() { String::new() } else { format!("{group} ") };
-    let below: Vec<(&str, &str)> = COMMANDS
-        .iter()
-        .filter_map(|command| Some((command.name.strip_prefix(&prefix)?, command.synopsis)))
-        .filter(|(name, _)| !name.contains(' '))
-        .collect();
-    let width = below.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
-    below.iter().map(|(name, synopsis)| format!("    {name:width$}    {synopsis}\n")).collect()
-}
-
-fn help(command: &Command) -> String {
-    let usage = format!("Usage: consul {} {}", command.name, command.arguments);
-    let mut text = format!("{}\n\n  {}\n\n", usage.trim_end(), command.about);
-    if command.run.is_none() {
-        text.push_str(&format!("Subcommands:\n{}", rows(command.name)));
-    }
-    text.push_str(&goflag::help_section("HTTP API Options", &command.http.flags()));
-    text.push_str(&goflag::help_section("Command Options", &own_flags(command)));
-    text.trim_end().to_owned()
-}
-
-/// The two halves of a `key=value` flag.
-fn split_pair<'a>(flag: &str, pair: &'a str) -> Result<(&'a str, &'a str), Failure> {
-    pair.split_once('=').ok_or_else(|| {
-        let quoted = goflag::quote(pair);
-        Failure::new(format!("invalid value {quoted} for flag -{flag}: Missing \"=\" value in argument: {pair}"))
-    })
 }
 
 #[cfg(test)]

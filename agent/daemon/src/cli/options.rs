@@ -3,7 +3,7 @@
 //! Turns them into the client's settings. Reads token files; sends nothing.
 
 use super::address::Address;
-use super::client::Settings;
+use super::client::{Settings, go_io_error};
 use super::tls::TlsSettings;
 use crate::goflag::{FlagSpec, Parsed, parse_bool};
 
@@ -74,6 +74,17 @@ impl Http {
     }
 }
 
+/// There is one namespace and one partition; naming another must not read or write in this one.
+fn refuse_other_tenancies(text: &dyn Fn(&str, &str) -> String) -> Result<(), String> {
+    for (flag, variable) in [("namespace", "CONSUL_NAMESPACE"), ("partition", "CONSUL_PARTITION")] {
+        let named = text(flag, variable);
+        if !matches!(named.as_str(), "" | "default") {
+            return Err(format!("there is no {flag} {named:?}: -{flag} and {variable} accept only \"default\""));
+        }
+    }
+    Ok(())
+}
+
 /// The client settings that flags, and behind them the environment, ask for.
 ///
 /// # Errors
@@ -89,17 +100,16 @@ pub fn settings(flags: &Parsed, variable: &dyn Fn(&str) -> Option<String>) -> Re
         empty if empty.is_empty() => Address { https, ..Address::default() },
         given => Address::parse(&given, https)?,
     };
-    let mut token = text("token", "CONSUL_HTTP_TOKEN");
-    let token_file = text("token-file", "CONSUL_HTTP_TOKEN_FILE");
-    if !token_file.is_empty() && token.is_empty() {
-        let read = std::fs::read_to_string(&token_file);
-        token = read
-            .map_err(|error| {
-                format!("Error loading token file: open {token_file}: {}", super::client::go_io_error(&error))
-            })?
-            .trim()
-            .to_owned();
-    }
+    refuse_other_tenancies(&text)?;
+    // A file wins, because the variable for tokens is often set for everything else.
+    let token = match text("token-file", "CONSUL_HTTP_TOKEN_FILE") {
+        empty if empty.is_empty() => text("token", "CONSUL_HTTP_TOKEN"),
+        file => {
+            let read = std::fs::read_to_string(&file);
+            let read = read.map_err(|error| format!("Error loading token file: open {file}: {}", go_io_error(&error)));
+            read?.trim().to_owned()
+        }
+    };
     Ok(Settings {
         address,
         token,

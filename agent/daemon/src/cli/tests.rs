@@ -23,7 +23,8 @@ fn run(line: &[&str], address: &str) -> (u8, String, String) {
     let args: Vec<String> = line.iter().map(|&word| word.to_owned()).collect();
     let variable = |name: &str| (name == "CONSUL_HTTP_ADDR").then(|| address.to_owned());
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    let code = super::run(&args, &variable, &mut out, &mut err);
+    let code =
+        super::run(&args, &super::Shell { program: "lictor", hints: false, variable: &variable }, &mut out, &mut err);
     (code, String::from_utf8(out).unwrap(), String::from_utf8(err).unwrap())
 }
 
@@ -47,7 +48,7 @@ fn exit_codes_and_streams_are_consul_s() {
 
 #[test]
 fn every_command_is_listed_once_in_order() {
-    assert!(super::COMMANDS.windows(2).all(|pair| pair[0].name < pair[1].name));
+    assert!(super::commands::COMMANDS.windows(2).all(|pair| pair[0].name < pair[1].name));
 }
 
 #[test]

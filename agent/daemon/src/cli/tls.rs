@@ -1,8 +1,7 @@
 //! TLS from a command to the agent: roots, client certificate, server name.
 //!
-//! Reads certificate files when a connection is made; it decides nothing about requests.
+//! Reads certificate files before anything is sent; decides nothing about requests.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,6 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
+
+use super::client::go_io_error;
 
 /// What the flags and the environment say about TLS; empty texts mean absent.
 #[derive(Clone, Debug, Default)]
@@ -30,15 +31,66 @@ pub struct TlsSettings {
     pub skip_verify: bool,
 }
 
-/// Speaks TLS over `stream` to `host`, which is `name:port`.
+/// What certificate files held.
+pub struct Trust {
+    /// Whom to trust; `None` for whom the system trusts.
+    roots: Option<RootCertStore>,
+    identity: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    skip_verify: bool,
+}
+
+impl Trust {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// A file that can't be used, or a certificate without its key, in Consul's words.
+    pub fn read(settings: &TlsSettings) -> Result<Trust, String> {
+        let (certificate, key) = (settings.client_cert.as_str(), settings.client_key.as_str());
+        let identity = match (certificate.is_empty(), key.is_empty()) {
+            (true, true) => None,
+            (false, false) => Some((certificates(certificate)?, private_key(key)?)),
+            (true, false) | (false, true) => return Err("both client cert and client key must be provided".to_owned()),
+        };
+        Ok(Trust { roots: roots(settings)?, identity, skip_verify: settings.skip_verify })
+    }
+
+    /// How to make connections.
+    ///
+    /// # Errors
+    /// A key that does not fit its certificate.
+    pub fn config(self) -> Result<ClientConfig, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?;
+        let builder = if self.skip_verify {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
+        } else {
+            builder.with_root_certificates(self.roots.unwrap_or_else(system_roots))
+        };
+        match self.identity {
+            None => Ok(builder.with_no_client_auth()),
+            Some((chain, key)) => builder
+                .with_client_auth_cert(chain, key)
+                .map_err(|error| format!("could not use the client certificate: {error}")),
+        }
+    }
+}
+
+/// Speaks TLS over `stream` to `host`, which is `name:port`; it must prove `server_name`, if that is not empty.
 ///
 /// # Errors
-/// A certificate file that can't be used, or a failed handshake.
-pub async fn wrap(settings: &TlsSettings, host: &str, stream: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+/// A failed handshake.
+pub async fn wrap(
+    config: &Arc<ClientConfig>,
+    server_name: &str,
+    host: &str,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, String> {
     let bare = host.rsplit_once(':').map_or(host, |(name, _)| name).trim_matches(['[', ']']);
-    let name = if settings.server_name.is_empty() { bare } else { &settings.server_name };
+    let name = if server_name.is_empty() { bare } else { server_name };
     let name = ServerName::try_from(name.to_owned()).map_err(|error| error.to_string())?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(client_config(settings)?));
+    let connector = tokio_rustls::TlsConnector::from(config.clone());
     connector.connect(name, stream).await.map_err(|error| match error.to_string() {
         // The first byte was not TLS: a plain HTTP server answered.
         text if text.contains("InvalidContentType") => "http: server gave HTTP response to HTTPS client".to_owned(),
@@ -46,50 +98,49 @@ pub async fn wrap(settings: &TlsSettings, host: &str, stream: TcpStream) -> Resu
     })
 }
 
-fn client_config(settings: &TlsSettings) -> Result<ClientConfig, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let builder = if settings.skip_verify {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
-    } else {
-        builder.with_root_certificates(roots(settings)?)
-    };
-    if settings.client_cert.is_empty() {
-        return Ok(builder.with_no_client_auth());
-    }
-    let chain = certificates(&settings.client_cert)?;
-    let key = PrivateKeyDer::from_pem_file(&settings.client_key)
-        .map_err(|error| format!("could not read the client key {}: {error}", settings.client_key))?;
-    builder.with_client_auth_cert(chain, key).map_err(|error| format!("could not use the client certificate: {error}"))
-}
-
-fn roots(settings: &TlsSettings) -> Result<RootCertStore, String> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    if !settings.ca_file.is_empty() {
-        files.push(settings.ca_file.clone().into());
+fn roots(settings: &TlsSettings) -> Result<Option<RootCertStore>, String> {
+    let files: Vec<String> = if !settings.ca_file.is_empty() {
+        vec![settings.ca_file.clone()]
     } else if !settings.ca_path.is_empty() {
-        let entries = std::fs::read_dir(&settings.ca_path)
-            .map_err(|error| format!("Error loading CA directory {}: {error}", settings.ca_path))?;
-        files.extend(entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()));
-    }
+        let failed = |error| format!("lstat {}: {}", settings.ca_path, go_io_error(&error));
+        let entries = std::fs::read_dir(&settings.ca_path).map_err(failed)?;
+        let paths = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file());
+        paths.map(|path| path.to_string_lossy().into_owned()).collect()
+    } else {
+        return Ok(None);
+    };
     let mut store = RootCertStore::empty();
-    if files.is_empty() {
-        store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
     for file in files {
-        for certificate in certificates(&file.to_string_lossy())? {
-            store.add(certificate).map_err(|error| format!("Error loading CA File: {}: {error}", file.display()))?;
+        let authorities = certificates(&file).map_err(|error| format!("Error loading CA File: {error}"))?;
+        if authorities.is_empty() {
+            return Err(format!("Error loading CA File: Couldn't parse PEM in: {file}"));
+        }
+        for authority in authorities {
+            store.add(authority).map_err(|error| format!("Error loading CA File: {file}: {error}"))?;
         }
     }
-    Ok(store)
+    Ok(Some(store))
+}
+
+fn system_roots() -> RootCertStore {
+    let mut store = RootCertStore::empty();
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    store
 }
 
 fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, String> {
-    CertificateDer::pem_file_iter(file)
-        .and_then(Iterator::collect)
+    let pem = read(file)?;
+    CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
         .map_err(|error| format!("could not read the certificates in {file}: {error}"))
+}
+
+fn private_key(file: &str) -> Result<PrivateKeyDer<'static>, String> {
+    PrivateKeyDer::from_pem_slice(&read(file)?).map_err(|error| format!("could not read the key in {file}: {error}"))
+}
+
+fn read(file: &str) -> Result<Vec<u8>, String> {
+    std::fs::read(file).map_err(|error| format!("open {file}: {}", go_io_error(&error)))
 }
 
 /// `CONSUL_HTTP_SSL_VERIFY=false`: any certificate will do, but its signatures must hold.
@@ -130,3 +181,6 @@ impl ServerCertVerifier for AcceptAny {
         self.0.signature_verification_algorithms.supported_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests;

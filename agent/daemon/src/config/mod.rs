@@ -12,6 +12,7 @@ pub mod checked;
 mod files;
 mod flags;
 mod interfaces;
+pub mod json_error;
 mod network;
 mod raw;
 mod reload;
@@ -29,7 +30,7 @@ pub use checked::Config;
 pub use flags::{agent_flags, flag_help};
 pub use reload::{ReloadDiff, reloadable_diff};
 
-use crate::definition::{self, Defaults};
+use crate::definition::{self, DecodeError, Defaults};
 use crate::goflag::Parsed;
 use raw::Document;
 
@@ -118,14 +119,56 @@ pub fn validate(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<String>
     finish(&document, false, warnings).map(|loaded| loaded.warnings)
 }
 
+/// The services that files and folders define, as they are written, and warnings about files passed over.
+///
+/// # Errors
+/// The first file that cannot be read or holds a definition of a wrong shape, in Consul's words.
+pub fn service_definitions(paths: &[PathBuf]) -> Result<(Vec<Value>, Vec<String>), ConfigError> {
+    let mut warnings = Vec::new();
+    let mut document = Document::default();
+    files::read(paths, None, &mut document, &mut warnings)?;
+    Ok((document.definitions("services"), warnings))
+}
+
 /// One source as a document.
 fn decode(source: &str, text: &str, format: Format) -> Result<Document, ConfigError> {
     let parsed = match format {
         Format::Hcl => hcl::parse(text),
         Format::Json => hcl::parse_json(text),
     };
-    let value = parsed.map_err(|error| ConfigError::new(format!("failed to parse {source}: {error}")))?;
-    Document::decode(source, value)
+    let value = parsed.map_err(|error| {
+        let reason = match (format, serde_json::from_str::<serde::de::IgnoredAny>(text)) {
+            (Format::Json, Err(error)) => json_error::in_go_words(text.as_bytes(), &error),
+            (Format::Json, Ok(_)) | (Format::Hcl, _) => error.to_string(),
+        };
+        ConfigError::new(format!("failed to parse {source}: {reason}"))
+    })?;
+    let listed = |many: &str| value.get(many).is_some();
+    let (services, checks) = (listed("services"), listed("checks"));
+    let document = Document::decode(source, value)?;
+    known_keys(source, &document, ["service", "services"], services, definition::decode_service)?;
+    known_keys(source, &document, ["check", "checks"], checks, definition::decode_check)?;
+    Ok(document)
+}
+
+/// Refuses the first definition that has a key nobody knows, naming the key as it stands in the file.
+fn known_keys<T>(
+    source: &str,
+    document: &Document,
+    [one, many]: [&str; 2],
+    listed: bool,
+    decode: impl Fn(&Value, &Defaults) -> Result<T, DecodeError>,
+) -> Result<(), ConfigError> {
+    for (position, value) in document.definitions(many).iter().enumerate() {
+        if let Err(DecodeError::Shape(reason)) = decode(value, &Defaults::file())
+            && let Some(key) = reason.strip_prefix(UNKNOWN_KEY)
+        {
+            let owner = if listed { format!("{many}[{position}]") } else { one.to_owned() };
+            let mistake = format!("{UNKNOWN_KEY}{owner}.{key}");
+            return Err(ConfigError::new(format!("failed to parse {source}: {}", error_list(&[mistake]))));
+        }
+    }
+    Ok(())
 }
 
 /// From what was written to what is used.
@@ -156,6 +199,9 @@ fn error_list(mistakes: &[String]) -> String {
     let lines: String = mistakes.iter().map(|line| format!("\t* {line}\n")).collect();
     format!("{} {errors} occurred:\n{lines}\n", mistakes.len())
 }
+
+/// How a definition's decoder begins to speak of a key it does not know.
+const UNKNOWN_KEY: &str = "invalid config key ";
 
 #[cfg(test)]
 mod tests;
