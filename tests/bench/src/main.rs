@@ -25,6 +25,8 @@ use std::net::Ipv4Addr;
 use std::process::ExitCode;
 use std::thread;
 
+use tokio::time::Instant;
+
 use crate::options::{Kind, Options, USAGE};
 use crate::parts::{PARTS, Part};
 use crate::report::{Figure, Report};
@@ -77,8 +79,10 @@ fn measure(options: &Options, parts: &[&Part]) -> io::Result<bool> {
     let mut printed = 0;
     for part in parts {
         println!("\n## {}: {}", part.name, part.about);
+        let begun = Instant::now();
         run(options, part, &mut report)?;
         printed = report.print_from(printed);
+        println!("\n({} s)", begun.elapsed().as_secs());
     }
     Ok(targets::print(&report))
 }

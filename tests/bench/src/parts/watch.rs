@@ -24,7 +24,7 @@ pub const ALL_KEYS_AWAKE: &str = "10 000 watchers of 10 000 keys, last awake";
 
 const WATCHERS: usize = 10_000;
 /// Writes that wake everyone; the slowest counts.
-const BROADCASTS: u32 = 5;
+const BROADCASTS: u32 = 3;
 /// Writes that wake one watcher each.
 const SINGLES: usize = 200;
 
