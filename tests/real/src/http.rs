@@ -47,16 +47,28 @@ impl Connection {
     /// Sends a request and reads the response.
     ///
     /// # Errors
-    /// The connection ended, or what came is not HTTP/1.1 with a length.
+    /// The connection ended, or what came is not HTTP/1.1 with a length or chunks.
     pub fn request(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Response> {
         let head = format!("{method} {path} HTTP/1.1\r\nHost: agent\r\nContent-Length: {}\r\n\r\n", body.len());
         let mut message = head.into_bytes();
         message.extend_from_slice(body);
-        self.stream.get_mut().write_all(&message)?;
+        self.send(&message)?;
         self.response()
     }
 
-    fn response(&mut self) -> io::Result<Response> {
+    /// Sends bytes as they are.
+    ///
+    /// # Errors
+    /// The connection ended.
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
+    }
+
+    /// Reads the next response.
+    ///
+    /// # Errors
+    /// The connection ended, or what came is not HTTP/1.1 with a length or chunks.
+    pub fn response(&mut self) -> io::Result<Response> {
         let first = self.line()?;
         let status = first.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| io::Error::other(format!("not a status line: {first:?}")))?;
@@ -69,10 +81,33 @@ impl Connection {
             }
         }
         let mut response = Response { status, headers, body: Vec::new() };
-        let length = response.header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        response.body.resize(length, 0);
-        self.stream.read_exact(&mut response.body)?;
+        response.body = match response.header("transfer-encoding") {
+            Some(_) => self.chunks()?,
+            None => {
+                let length = response.header("content-length").and_then(|length| length.parse().ok());
+                self.bytes(length.unwrap_or(0))?
+            }
+        };
         Ok(response)
+    }
+
+    fn chunks(&mut self) -> io::Result<Vec<u8>> {
+        let mut body = Vec::new();
+        loop {
+            let size = self.line()?;
+            let length = usize::from_str_radix(&size, 16).map_err(io::Error::other)?;
+            body.extend(self.bytes(length)?);
+            self.line()?;
+            if length == 0 {
+                return Ok(body);
+            }
+        }
+    }
+
+    fn bytes(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; length];
+        self.stream.read_exact(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn line(&mut self) -> io::Result<String> {

@@ -6,6 +6,7 @@
 
 pub mod agent;
 pub mod command_case;
+pub mod cases;
 pub mod http;
 pub mod story;
 

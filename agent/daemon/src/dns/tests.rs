@@ -1,36 +1,29 @@
 //! DNS over packets and sockets, against what Consul answered.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use agent_core::dns::config::SoaConfig;
 use agent_core::dns::{DnsConfig, Record};
-use agent_core::state::command::Register;
-use agent_core::state::tables::{Check, Node, Service, ServiceAddress, Status, Weights};
-use agent_core::state::{Command, Proposal, State, apply};
-use hickory_proto::op::{Edns, Message, Query};
-use hickory_proto::rr::{Name, RData, RecordType};
-use serde_json::Value as Json;
+use agent_core::state::{Proposal, State, apply};
+use real::cases;
+use real::cases::dns::{describe, packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
 use super::respond::{Context, Next, Transport, respond};
 use super::*;
+use crate::goflag;
+use crate::http::catalog_body::decode_register;
 use crate::telemetry::Naming;
 
 #[test]
-fn every_form_of_name_is_answered_as_consul_answers_it() {
-    replay("lookup.txt");
-}
-
-#[test]
-fn answers_are_limited_as_consul_limits_them() {
-    replay("limits.txt");
-}
-
-#[test]
-fn the_operators_policy_is_followed() {
-    replay("policy.txt");
+fn recorded_questions_are_answered_as_by_consul() {
+    for file in cases::files("dns", "txt") {
+        let case = std::fs::read_to_string(&file).expect("the case is readable");
+        let config = cases::dns::config(&case).map(config).unwrap_or_default();
+        let answered = cases::dns::answered(&case, &mut World { config, ..World::default() });
+        let differences = cases::dns::differences(&case, &answered);
+        assert!(differences.is_empty(), "{}:\n{differences}", file.display());
+    }
 }
 
 #[test]
@@ -244,8 +237,8 @@ struct World {
 
 impl World {
     fn register(&mut self, json: &str) {
-        let register = register(&serde_json::from_str(json).expect("the case is JSON"));
-        let command = Command::Register(Box::new(register));
+        let body = serde_json::from_str(json).expect("the case is JSON");
+        let command = decode_register(&body).expect("the case registers").command;
         let index = self.state.index + 1;
         apply(&mut self.state, index, &Proposal { id: u128::from(index), now_ms: 0, command });
     }
@@ -254,11 +247,8 @@ impl World {
         Context { state: &self.state, config: &self.config, datacenter: "dc1", unix_s: 7, seed: 1, resolved }
     }
 
-    fn ask(&self, question: &str) -> Vec<String> {
-        let transport = if question.contains(" tcp") { Transport::Tcp } else { Transport::Udp };
-        let mut reply = Vec::new();
-        respond(self.context(&BTreeMap::new()), &packet(question), transport, &mut reply);
-        describe(&reply, question.ends_with(" count"))
+    fn ask(&mut self, question: &str) -> Vec<String> {
+        cases::dns::ask(question, self)
     }
 
     fn options(&self) -> DnsOptions {
@@ -277,164 +267,24 @@ impl World {
     }
 }
 
-/// Plays a file of `tests/cases/dns`; its README describes the format.
-fn replay(file: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases/dns").join(file);
-    let text = std::fs::read_to_string(path).expect("the case file is there");
-    let mut world = World::default();
-    let mut wrong = Vec::new();
-    let mut lines = text.lines().peekable();
-    while let Some(line) = lines.next() {
-        if let Some(json) = line.strip_prefix("register ") {
-            world.register(json);
-        } else if let Some(json) = line.strip_prefix("config ") {
-            world.config = config(&serde_json::from_str(json).expect("the case is JSON"));
-        } else if let Some(question) = line.strip_prefix("? ") {
-            let mut expected = Vec::new();
-            while let Some(line) = lines.next_if(|line| line.starts_with("  ")) {
-                expected.push(line.trim_start());
-            }
-            let got = world.ask(question);
-            if got != expected {
-                wrong.push(format!("? {question}\n  consul {expected:?}\n  lictor {got:?}"));
-            }
-        }
+impl cases::dns::World for World {
+    fn register(&mut self, json: &str) {
+        World::register(self, json);
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-}
 
-fn packet(question: &str) -> Vec<u8> {
-    let mut words = question.split(' ');
-    let name = words.next().expect("a name");
-    let kind: RecordType = words.next().expect("a type").parse().expect("a known type");
-    let mut message = Message::query();
-    message.metadata.recursion_desired = true;
-    message.add_query(Query::query(Name::from_ascii(format!("{name}.")).expect("a name"), kind));
-    for payload in words.filter_map(|word| word.strip_prefix("edns=")) {
-        let mut edns = Edns::new();
-        edns.set_max_payload(payload.parse().expect("a number"));
-        message.set_edns(edns);
-    }
-    message.to_vec().expect("it fits")
-}
-
-/// A reply in the notation of the case files.
-fn describe(reply: &[u8], count: bool) -> Vec<String> {
-    let message = Message::from_vec(reply).expect("the reply is a DNS message");
-    let code = match message.metadata.response_code.low() {
-        0 => "NOERROR",
-        2 => "SERVFAIL",
-        3 => "NXDOMAIN",
-        5 => "REFUSED",
-        _ => "another code",
-    };
-    let metadata = &message.metadata;
-    let flags = [(metadata.authoritative, " aa"), (metadata.truncation, " tc"), (metadata.recursion_available, " ra")];
-    let flags: String = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
-    let mut lines = Vec::new();
-    for (section, records) in
-        [("answer", &message.answers), ("authority", &message.authorities), ("additional", &message.additionals)]
-    {
-        lines.extend(records.iter().map(|record| format!("{section} {}", describe_record(record))));
-    }
-    if count {
-        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-        for line in &lines {
-            let words: Vec<&str> = line.split(' ').collect();
-            *counts.entry(format!("{} {}", words[0], words[3])).or_default() += 1;
-        }
-        lines = counts.into_iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    }
-    if message.edns.is_some() {
-        let payload = reply.len() - 8;
-        lines.push(format!("edns {}", u16::from_be_bytes([reply[payload], reply[payload + 1]])));
-    }
-    lines.sort();
-    lines.insert(0, format!("{code}{flags}"));
-    lines
-}
-
-fn describe_record(record: &hickory_proto::rr::Record) -> String {
-    let data = match &record.data {
-        RData::SOA(soa) => {
-            format!("{} {} * {} {} {} {}", soa.mname, soa.rname, soa.refresh, soa.retry, soa.expire, soa.minimum)
-        }
-        RData::TXT(txt) => {
-            let texts = txt.txt_data.iter().map(|text| format!("\"{}\"", String::from_utf8_lossy(text)));
-            texts.collect::<Vec<_>>().join(" ")
-        }
-        other => other.to_string(),
-    };
-    format!("{} {} {} {data}", record.name, record.ttl, record.record_type())
-}
-
-fn text(json: &Json, key: &str) -> String {
-    json[key].as_str().unwrap_or_default().to_owned()
-}
-
-fn map(json: &Json) -> BTreeMap<String, String> {
-    let pairs = json.as_object().into_iter().flatten();
-    pairs.map(|(key, value)| (key.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
-}
-
-fn register(json: &Json) -> Register {
-    let node = text(json, "Node");
-    let number = |json: &Json| json.as_u64().unwrap_or_default();
-    let service = json.get("Service").map(|service| Service {
-        node: node.clone(),
-        id: if service["ID"].is_string() { text(service, "ID") } else { text(service, "Service") },
-        name: text(service, "Service"),
-        tags: service["Tags"].as_array().into_iter().flatten().filter_map(|t| Some(t.as_str()?.to_owned())).collect(),
-        address: text(service, "Address"),
-        port: number(&service["Port"]) as u16,
-        weights: service.get("Weights").map_or(Weights::default(), |weights| Weights {
-            passing: number(&weights["Passing"]) as u32,
-            warning: number(&weights["Warning"]) as u32,
-        }),
-        tagged_addresses: BTreeMap::<String, ServiceAddress>::new(),
-        ..Service::default()
-    });
-    let checks = json["Checks"].as_array().into_iter().flatten().map(|check| Check {
-        node: node.clone(),
-        id: text(check, "CheckID"),
-        name: text(check, "Name"),
-        status: Status::parse(&text(check, "Status")).expect("a status"),
-        service_id: text(check, "ServiceID"),
-        ..Check::default()
-    });
-    Register {
-        skip_node_update: json["SkipNodeUpdate"].as_bool().unwrap_or(false),
-        checks: checks.collect(),
-        service,
-        node: Node { name: node, address: text(json, "Address"), meta: map(&json["NodeMeta"]), ..Node::default() },
+    fn ask(&mut self, packet: &[u8], tcp: bool) -> Vec<u8> {
+        let transport = if tcp { Transport::Tcp } else { Transport::Udp };
+        let mut reply = Vec::new();
+        respond(self.context(&BTreeMap::new()), packet, transport, &mut reply);
+        reply
     }
 }
 
-fn config(json: &Json) -> DnsConfig {
-    let seconds = |json: &Json| {
-        json.as_str().map(|text| text.trim_end_matches('s').parse().expect("whole seconds")).unwrap_or_default()
-    };
-    let number = |json: &Json| json.as_u64().unwrap_or_default() as u32;
-    let flag = |key: &str| json[key].as_bool().unwrap_or(false);
-    let soa = &json["soa"];
-    DnsConfig {
-        node_ttl_s: seconds(&json["node_ttl"]),
-        service_ttl_s: json["service_ttl"]
-            .as_object()
-            .into_iter()
-            .flatten()
-            .map(|(k, v)| (k.clone(), seconds(v)))
-            .collect(),
-        a_record_limit: number(&json["a_record_limit"]) as usize,
-        udp_answer_limit: number(&json["udp_answer_limit"]) as usize,
-        enable_truncate: flag("enable_truncate"),
-        only_passing: flag("only_passing"),
-        soa: SoaConfig {
-            refresh_s: number(&soa["refresh"]),
-            retry_s: number(&soa["retry"]),
-            expire_s: number(&soa["expire"]),
-            min_ttl_s: number(&soa["min_ttl"]),
-        },
-        ..DnsConfig::default()
-    }
+/// What a configuration file with this `dns_config` means.
+fn config(json: &str) -> DnsConfig {
+    let file = tempfile::Builder::new().suffix(".json").tempfile().expect("a temporary file");
+    std::fs::write(file.path(), format!("{{\"dns_config\": {json}}}")).expect("a temporary file is writable");
+    let words = ["-dev".to_owned(), format!("-config-file={}", file.path().display())];
+    let given = goflag::parse(&crate::config::agent_flags(), &words).expect("the flags are right");
+    crate::config::load(&given).expect("the case has a good configuration").config.dns
 }

@@ -1,9 +1,7 @@
 //! Stories recorded from the real Consul 1.8.7 (`tests/cases/http`), told to the whole API in one process.
 //!
-//! A step sends a request and compares status and body. Indexes and content
-//! hashes are compared by their presence alone: they are each agent's own.
+//! Beside them stand tales of waiting, which need virtual time.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +15,8 @@ use agent_raft::network::Alone;
 use agent_raft::{Config, Consensus, Server, Timing};
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::HeaderMap;
+use hyper::header::{HeaderMap, HeaderValue};
+use real::cases;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
@@ -29,38 +28,13 @@ use crate::sync::{self, RaftCatalog};
 use crate::telemetry::{Metrics, Naming};
 
 #[tokio::test]
-async fn checks_of_the_agent() {
-    tell("agent_checks").await;
-}
-
-#[tokio::test]
-async fn health_of_the_agents_services() {
-    tell("agent_health").await;
-}
-
-#[tokio::test]
-async fn services_of_the_agent() {
-    tell("agent_services").await;
-}
-
-#[tokio::test]
-async fn what_the_catalog_lists() {
-    tell("catalog_reads").await;
-}
-
-#[tokio::test]
-async fn what_the_catalog_refuses() {
-    tell("catalog_refusals").await;
-}
-
-#[tokio::test]
-async fn features_that_are_off() {
-    tell("features_off").await;
-}
-
-#[tokio::test]
-async fn checks_and_healthy_instances() {
-    tell("health_reads").await;
+async fn recorded_stories_are_answered_as_by_consul() {
+    let mut differences = Vec::new();
+    for file in cases::files("http", "json") {
+        let api = api().await;
+        differences.extend(cases::http::replay(&file, async |request| answer(&api, request).await).await);
+    }
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,52 +111,16 @@ async fn metrics_come_in_both_formats() {
     assert_eq!(text.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
 }
 
-async fn tell(name: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/cases/http/{name}.json"));
-    let text = std::fs::read(&path).expect("the story is there");
-    let story: Value = serde_json::from_slice(&text).expect("a story is JSON");
-    let api = api().await;
-    let mut differences = Vec::new();
-    for step in story["steps"].as_array().expect("a story has steps") {
-        let response = send(&api, step["do"].as_str().expect("a step does something"), body_of(step)).await;
-        let (status, body) = (u64::from(response.status.as_u16()), shown(&response));
-        let same = match step.get("answers") {
-            Some(expected) => serde_json::from_str(&body).is_ok_and(|body: Value| without_own(body) == *expected),
-            None => body.trim_end_matches('\n') == step["says"].as_str().unwrap_or(""),
-        };
-        if !same || status != step["status"] {
-            differences.push(format!("recorded: {step}\nanswered: {status} {body}"));
-        }
-    }
-    assert!(differences.is_empty(), "{name}:\n{}", differences.join("\n\n"));
-}
-
-fn body_of(step: &Value) -> Bytes {
-    match (step.get("raw_body"), step.get("body")) {
-        (Some(text), _) => Bytes::from(text.as_str().expect("a raw body is text").to_owned()),
-        (None, Some(body)) => Bytes::from(body.to_string()),
-        (None, None) => Bytes::new(),
-    }
-}
-
-fn shown(response: &Response) -> String {
-    String::from_utf8_lossy(response.whole()).into_owned()
-}
-
-/// The answer without what each agent makes up itself.
-fn without_own(value: Value) -> Value {
-    match value {
-        Value::Object(fields) => fields
-            .into_iter()
-            .map(|(name, value)| match name.as_str() {
-                "CreateIndex" | "ModifyIndex" => (name, Value::from(0)),
-                "ContentHash" => (name, Value::from("*")),
-                _ => (name, without_own(value)),
-            })
-            .collect(),
-        Value::Array(items) => items.into_iter().map(without_own).collect(),
-        other => other,
-    }
+async fn answer(api: &Api, request: cases::http::Request) -> real::http::Response {
+    let cases::http::Request { method, path, body } = request;
+    let method = Method::from_bytes(method.as_bytes()).expect("a method");
+    let response = match Request::new(method, &path.parse().expect("a URI"), HeaderMap::new(), body.into(), None) {
+        Ok(request) => handle(api, request).await,
+        Err(error) => error.response(),
+    };
+    let text = |value: &HeaderValue| value.to_str().expect("headers are text").to_owned();
+    let headers = response.headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+    real::http::Response { status: response.status.as_u16(), headers, body: response.whole().to_vec() }
 }
 
 async fn send(api: &Api, what: &str, body: Bytes) -> Response {

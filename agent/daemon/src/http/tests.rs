@@ -15,7 +15,7 @@ use agent_raft::{Config, Leadership, ReadError, Server, Timing, WriteError};
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::*;
 use crate::checks::Prober;
@@ -23,28 +23,6 @@ use crate::control;
 use crate::env::BoxFuture;
 use crate::sync::{self, Catalog};
 use crate::telemetry::Naming;
-
-/// Every case under `tests/cases/http/recorded`, as its README describes them.
-#[tokio::test]
-async fn recorded_cases_answer_as_consul_does() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/cases/http/recorded");
-    let mut files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.extension().is_some_and(|extension| extension == "json"));
-    files.sort();
-    assert!(!files.is_empty());
-    let mut differences = Vec::new();
-    for file in files {
-        let case: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
-        let World { api, renewals: _renewals } = world().await;
-        let mut captured = BTreeMap::new();
-        for (number, step) in case["steps"].as_array().unwrap().iter().enumerate() {
-            if let Err(difference) = replay(&api, step, &mut captured).await {
-                differences.push(format!("{}: step {number}: {}: {difference}", file.display(), step["request"]));
-            }
-        }
-    }
-    assert!(differences.is_empty(), "{}", differences.join("\n"));
-}
 
 #[tokio::test(start_paused = true)]
 async fn a_blocking_query_wakes_for_its_key_and_for_no_other() {
@@ -164,66 +142,6 @@ async fn put(api: &Arc<Api>, key: &str, value: &str) -> u64 {
 
 fn index_of(response: &Response) -> u64 {
     response.headers["x-consul-index"].to_str().unwrap().parse().unwrap()
-}
-
-/// Sends one step's request and compares; remembers what the step captures.
-async fn replay(api: &Api, step: &Value, captured: &mut BTreeMap<String, String>) -> Result<(), String> {
-    let filled = |value: &Value| {
-        let text = value.as_str().unwrap_or_default().to_owned();
-        captured.iter().fold(text, |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
-    };
-    let request = &step["request"];
-    let method = request["method"].as_str().unwrap_or("GET").parse().unwrap();
-    let headers = request["headers"].as_object().into_iter().flatten();
-    let headers: Vec<_> = headers.map(|(name, value)| (name.clone(), filled(value))).collect();
-    let response = send(api, method, &filled(&request["path"]), &headers, filled(&request["body"]).as_bytes()).await;
-
-    let expected = &step["response"];
-    let text = String::from_utf8_lossy(response.whole()).into_owned();
-    if response.status.as_u16() != expected["status"] {
-        return Err(format!("status {} with {text}", response.status));
-    }
-    for (name, value) in expected["headers"].as_object().into_iter().flatten() {
-        let got = response.headers.get(name).and_then(|value| value.to_str().ok());
-        if got.is_none() || (value != "*" && got != value.as_str()) {
-            return Err(format!("header {name} is {got:?}"));
-        }
-    }
-    if let Some(wanted) = expected.get("text")
-        && filled(wanted) != text
-    {
-        return Err(format!("body {text:?}"));
-    }
-    let Some(wanted) = expected.get("json") else { return Ok(()) };
-    let got: Value = serde_json::from_str(&text).map_err(|error| format!("{error} in {text:?}"))?;
-    if !matches(wanted, &got, captured) {
-        return Err(format!("body {got}"));
-    }
-    for (name, pointer) in step["capture"].as_object().into_iter().flatten() {
-        let value = got.pointer(pointer.as_str().unwrap()).and_then(Value::as_str).unwrap();
-        captured.insert(name.clone(), value.to_owned());
-    }
-    Ok(())
-}
-
-/// Equal, but for `"*"`, which is anything, and `${names}`, which stand for what was captured.
-fn matches(wanted: &Value, got: &Value, captured: &BTreeMap<String, String>) -> bool {
-    match (wanted, got) {
-        (Value::String(any), _) if any == "*" => true,
-        (Value::String(text), _) => {
-            let filled =
-                captured.iter().fold(text.clone(), |t, (name, value)| t.replace(&format!("${{{name}}}"), value));
-            json!(filled) == *got
-        }
-        (Value::Array(wanted), Value::Array(got)) => {
-            wanted.len() == got.len() && wanted.iter().zip(got).all(|(wanted, got)| matches(wanted, got, captured))
-        }
-        (Value::Object(wanted), Value::Object(got)) => {
-            wanted.len() == got.len()
-                && wanted.iter().all(|(name, wanted)| got.get(name).is_some_and(|got| matches(wanted, got, captured)))
-        }
-        _ => wanted == got,
-    }
 }
 
 /// An API over a data centre of one, and where its renewals go.
