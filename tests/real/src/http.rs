@@ -83,12 +83,19 @@ impl Connection {
         let mut response = Response { status, headers, body: Vec::new() };
         response.body = match response.header("transfer-encoding") {
             Some(_) => self.chunks()?,
-            None => {
-                let length = response.header("content-length").and_then(|length| length.parse().ok());
-                self.bytes(length.unwrap_or(0))?
-            }
+            None => match response.header("content-length").map(str::parse) {
+                Some(length) => self.bytes(length.map_err(io::Error::other)?)?,
+                None if response.header("connection") == Some("close") => self.rest()?,
+                None => Vec::new(),
+            },
         };
         Ok(response)
+    }
+
+    fn rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.stream.read_to_end(&mut bytes)?;
+        Ok(bytes)
     }
 
     fn chunks(&mut self) -> io::Result<Vec<u8>> {

@@ -53,9 +53,7 @@ fn send(address: Ipv4Addr, method: &str, path: &str, body: &[u8]) -> Response {
 fn told_http(binary: Binary, file: &Path) -> String {
     let mut agent = Agent::start(binary, &["-dev", "-node=n1", "-hcl=ports { grpc = -1 }"]);
     wait_until_registered(&mut agent);
-    let tell = async |request: cases::http::Request| {
-        send(agent.address, &request.method, &request.path, &request.body)
-    };
+    let tell = async |request: cases::http::Request| send(agent.address, &request.method, &request.path, &request.body);
     cases::at_once(cases::http::replay(file, tell)).join("\n")
 }
 
@@ -77,7 +75,8 @@ fn told_dns(binary: Binary, file: &Path) -> String {
     let case = fs::read_to_string(file).expect("the case is readable");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let dns = cases::dns::config(&case).unwrap_or("{}");
-    let config = config_file(folder.path(), "dns.json", &format!(r#"{{"dns_config": {dns}, "ports": {{"grpc": -1}}}}"#));
+    let config =
+        config_file(folder.path(), "dns.json", &format!(r#"{{"dns_config": {dns}, "ports": {{"grpc": -1}}}}"#));
     let mut agent = Agent::start(binary, &["-dev", "-node=agent", &format!("-config-file={config}")]);
     agent.wait_for_leadership();
     let answered = cases::dns::answered(&case, &mut Sockets { address: agent.address });

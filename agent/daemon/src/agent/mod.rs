@@ -10,6 +10,7 @@ pub mod command;
 pub mod settings;
 #[cfg(test)]
 mod tests;
+mod unix_socket;
 
 use std::fmt;
 use std::io;
@@ -249,9 +250,10 @@ async fn until(mut stopped: watch::Receiver<bool>) {
 async fn listen(settings: &Settings, env: &Env) -> Result<Vec<Box<dyn Listener>>, AgentError> {
     let mut listeners = Vec::new();
     for address in &settings.http {
-        let listener = env.network.listen(address).await;
         let refused = |error| AgentError::Listen { what: "HTTP", address: address.clone(), error };
-        listeners.push(listener.map_err(refused)?);
+        unix_socket::clear_way(address).await.map_err(refused)?;
+        listeners.push(env.network.listen(address).await.map_err(refused)?);
+        unix_socket::hand_over(address, &settings.unix_sockets).await.map_err(refused)?;
     }
     Ok(listeners)
 }

@@ -11,7 +11,7 @@ use agent_core::local::{self, Definitions, ScriptPolicy};
 use agent_core::state::tables::Node;
 use agent_raft::Timing;
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, UnixSockets};
 use crate::env::{Env, ListenAddress};
 use crate::http::{Identity, Limits};
 use crate::persist::Persist;
@@ -26,6 +26,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where the HTTP API listens.
     pub http: Vec<ListenAddress>,
+    /// Owner and mode of the Unix sockets among them.
+    pub unix_sockets: UnixSockets,
     /// Where DNS listens; empty switches it off.
     pub dns_addresses: Vec<SocketAddr>,
     /// How DNS answers.
@@ -74,6 +76,7 @@ impl Settings {
         Settings {
             limits: limits(config),
             http: config.network.http.clone(),
+            unix_sockets: config.unix_sockets.clone(),
             dns_addresses: config.network.dns.clone(),
             dns: config.dns.clone(),
             rpc_address: SocketAddr::new(config.network.advertise, rpc_port),
@@ -114,6 +117,7 @@ impl Settings {
             identity,
             limits: Limits::default(),
             http: vec![ListenAddress::Tcp(http)],
+            unix_sockets: UnixSockets::default(),
             dns_addresses: Vec::new(),
             dns: DnsConfig::default(),
             rpc_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8300)),
@@ -142,6 +146,7 @@ fn limits(config: &Config) -> Limits {
         pretty: config.dev,
         response_headers: config.http.response_headers.clone(),
         blocked: config.http.block_endpoints.clone(),
+        writers: config.http.allow_write_http_from.clone(),
     }
 }
 

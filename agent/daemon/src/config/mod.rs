@@ -25,8 +25,9 @@ use agent_core::hcl;
 use agent_core::local::Definitions;
 use serde_json::Value;
 
+pub use address::Network;
 pub(crate) use build::hostname;
-pub use checked::Config;
+pub use checked::{Config, UnixSockets};
 pub use flags::{agent_flags, flag_help};
 pub use reload::{ReloadDiff, reloadable_diff};
 

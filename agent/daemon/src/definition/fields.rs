@@ -24,7 +24,8 @@ fn fold(name: &str) -> String {
     name.chars().filter(|c| *c != '_').map(|c| c.to_ascii_lowercase()).collect()
 }
 
-fn kind_of(value: &Value) -> &'static str {
+/// What Go's decoder calls the type of a value.
+pub fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
@@ -68,7 +69,8 @@ impl<'a> Fields<'a> {
         Fields { owner, ..self }
     }
 
-    fn mismatch(&self, value: &Value, field: &str, go_type: &str) -> DecodeError {
+    /// The refusal of a field whose value is of another type than `go_type`.
+    pub fn mismatch(&self, value: &Value, field: &str, go_type: &str) -> DecodeError {
         DecodeError::Shape(match self.source {
             Source::Http => self.mismatch_in_body(value, field, go_type),
             Source::File => self.mismatch_in_file(value, field, go_type),

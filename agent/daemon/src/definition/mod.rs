@@ -16,7 +16,7 @@ use std::fmt;
 
 pub use check::decode_check;
 pub use duration::milliseconds;
-pub use fields::Fields;
+pub use fields::{Fields, kind_of};
 pub use proxy::{MeshGateway, Proxy, Upstream};
 pub use service::{decode_meta, decode_service, tag_own_address, tagged_addresses, validate_proxy};
 

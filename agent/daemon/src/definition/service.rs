@@ -37,13 +37,17 @@ const FIELDS: &[&str] = &[
     "Connect",
 ];
 
+/// What Consul's messages call a service in a request's body.
+const GO_TYPE: &str = "struct { EnableTagOverrideSnake bool \"json:\\\"enable_tag_override\\\"\"; \
+    TaggedAddressesSnake map[string]structs.ServiceAddress \"json:\\\"tagged_addresses\\\"\"; *structs.Alias }";
+
 /// Decodes a service with its checks.
 ///
 /// # Errors
 /// [`DecodeError`], in Consul's words.
 pub fn decode_service(value: &Value, defaults: &Defaults) -> Result<ServiceSpec, DecodeError> {
     let source = defaults.source;
-    let fields = Fields::open(value, FIELDS, source, "structs.ServiceDefinition")?;
+    let fields = Fields::open(value, FIELDS, source, GO_TYPE)?;
     let raw = RawService::read(&fields, source)?;
     let token = fields.string("Token")?;
     raw.validate()?;

@@ -34,12 +34,10 @@ pub(super) fn named<'a>(request: &'a Request, what: &str) -> Result<&'a str, Api
     }
 }
 
-/// The answer of a read of these families, which name their consistency even when it is the default.
+/// The answer of a read of these families, which name their consistency.
 pub(super) fn answer<T, V: Serialize>(api: &Api, request: &Request, found: &Found<T>, view: &V) -> Response {
     let mut response = found.json(api, request, view);
-    if !response.headers.contains_key("x-consul-effective-consistency") {
-        response.set_header("x-consul-effective-consistency", "leader");
-    }
+    response.set_header("x-consul-effective-consistency", found.effective_consistency());
     response
 }
 

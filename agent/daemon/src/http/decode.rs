@@ -31,20 +31,6 @@ pub fn first_value(body: &[u8]) -> Result<Value, String> {
     Value::deserialize(&mut decoder).map_err(|error| explain(&text, &error))
 }
 
-/// A value of the wrong type in a field, in Go's words.
-pub fn mismatch(value: &Value, field: &str, go_type: &str) -> ApiError {
-    let shown = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    let reason = format!("json: cannot unmarshal {shown} into Go struct field .{field} of type {go_type}");
-    ApiError::bad_request(format!("Request decode failed: {reason}"))
-}
-
 /// Go's text for a syntax error, by the character it happened at and what was expected there.
 fn explain(text: &str, error: &serde_json::Error) -> String {
     if error.is_eof() {

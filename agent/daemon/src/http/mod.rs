@@ -46,6 +46,7 @@ use agent_core::store::Store;
 use agent_raft::Consensus;
 use tokio::sync::mpsc;
 
+use crate::config::Network;
 use crate::control::ControlHandle;
 use crate::env::Env;
 use crate::propose::propose;
@@ -103,6 +104,8 @@ pub struct Limits {
     pub response_headers: BTreeMap<String, String>,
     /// Path prefixes that answer 403 (`http_config.block_endpoints`).
     pub blocked: Vec<String>,
+    /// Where requests that may change something come from (`http_config.allow_write_http_from`); empty for anywhere.
+    pub writers: Vec<Network>,
 }
 
 impl Default for Limits {
@@ -117,6 +120,7 @@ impl Default for Limits {
             pretty: false,
             response_headers: BTreeMap::new(),
             blocked: Vec::new(),
+            writers: Vec::new(),
         }
     }
 }

@@ -9,8 +9,15 @@ use hyper::{Method, StatusCode};
 use super::request::{Request, encode_path};
 use super::response::Response;
 
-/// The path without `.`, `..` and empty segments; `None` when it is clean already.
+/// Where keys begin: below it a path is taken as it is.
+const KEYS: &str = "/v1/kv/";
+
+/// The path without `.`, `..` and empty segments; `None` when it is clean already, or names a key: Consul redirects
+/// those too, and clients that follow lose the body of their write.
 pub fn cleaned(path: &str) -> Option<String> {
+    if path.starts_with(KEYS) {
+        return None;
+    }
     let mut segments = path.split('/').skip(1).peekable();
     let dirty = |segment: &str, last: bool| matches!(segment, "." | "..") || (segment.is_empty() && !last);
     let mut is_clean = path.starts_with('/');
@@ -63,15 +70,17 @@ mod tests {
             ("/v1/kv/a", None),
             ("/v1/kv/a/", None),
             ("/", None),
-            ("/v1/kv/x//y", Some("/v1/kv/x/y")),
-            ("/v1/kv//lead", Some("/v1/kv/lead")),
-            ("/v1/kv/x/../up", Some("/v1/kv/up")),
-            ("/v1/kv/x/./", Some("/v1/kv/x/")),
-            ("/v1/kv/x/..", Some("/v1/kv")),
+            ("/v1/health/x//y", Some("/v1/health/x/y")),
+            ("/v1/health//lead", Some("/v1/health/lead")),
+            ("/v1/health/x/../up", Some("/v1/health/up")),
+            ("/v1/health/x/./", Some("/v1/health/x/")),
+            ("/v1/health/x/..", Some("/v1/health")),
             ("//v1/kv/a", Some("/v1/kv/a")),
-            ("/v1/kv/a//", Some("/v1/kv/a/")),
+            ("/v1/health/a//", Some("/v1/health/a/")),
             ("/../..", Some("/")),
-            ("/v1/kv/...", None),
+            ("/v1/health/...", None),
+            ("/v1/kv/x//y", None),
+            ("/v1/kv//../.", None),
         ] {
             assert_eq!(cleaned(path).as_deref(), clean, "{path}");
         }

@@ -215,11 +215,15 @@ impl<T> Found<T> {
         response.set_header("x-consul-index", &self.index.to_string());
         response.set_header("x-consul-knownleader", if self.known_leader { "true" } else { "false" });
         response.set_header("x-consul-lastcontact", "0");
-        match self.consistency {
-            Consistency::Default => {}
-            Consistency::Consistent => response.set_header("x-consul-effective-consistency", "consistent"),
-            Consistency::Stale => response.set_header("x-consul-effective-consistency", "stale"),
-        }
         response
+    }
+
+    /// How fresh the answer was asked to be, as the catalog and health families say it.
+    pub fn effective_consistency(&self) -> &'static str {
+        match self.consistency {
+            Consistency::Default => "leader",
+            Consistency::Consistent => "consistent",
+            Consistency::Stale => "stale",
+        }
     }
 }

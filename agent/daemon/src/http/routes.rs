@@ -156,10 +156,22 @@ pub async fn dispatch(api: &Api, request: &mut Request) -> (Response, usize) {
     };
     request.rest = request.path.strip_prefix(pattern).unwrap_or_default().to_owned();
     let response = match endpoint.routes.iter().find(|route| route.method == request.method) {
+        Some(_) if !may_come_from_there(api, request) => {
+            ApiError::new(StatusCode::FORBIDDEN, "Access is restricted").response()
+        }
         Some(route) => answer(api, request, route.handler).await,
         None => other_method(&request.method, endpoint),
     };
     (response, endpoint.place)
+}
+
+/// Whether a request that may change something comes from where those may come from.
+fn may_come_from_there(api: &Api, request: &Request) -> bool {
+    let writers = &api.limits.writers;
+    let from = request.peer.map(|peer| peer.ip());
+    writers.is_empty()
+        || matches!(request.method, Method::GET | Method::HEAD)
+        || from.is_some_and(|from| writers.iter().any(|network| network.contains(from)))
 }
 
 async fn answer(api: &Api, request: &Request, handler: Handler) -> Response {

@@ -15,13 +15,13 @@ use serde_json::Value;
 
 use super::Api;
 use super::authorize::{Access, Resource};
-use super::decode;
+use super::decode::request_body;
 use super::error::ApiError;
 use super::query::{Consistency, ReadOptions, barrier, check_scope, read};
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, route};
-use crate::definition::{Fields, Source};
+use crate::definition::{Fields, Source, milliseconds};
 
 pub(super) const ROUTES: &[Route] = &[
     route!(PUT "/v1/session/create" => create),
@@ -103,7 +103,7 @@ struct Created<'a> {
 
 async fn create(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
-    let body = if request.body.is_empty() { Value::Null } else { decode::request_body(&request.body)? };
+    let body = if request.body.is_empty() { Value::Null } else { request_body(&request.body)? };
     let session = Session { id: api.env.uuid(), ..decode_session(api, &body)? };
     request.require(Access::Write, Resource::Session(&session.node))?;
     let id = session.id.clone();
@@ -116,15 +116,15 @@ fn decode_session(api: &Api, body: &Value) -> Result<Session, ApiError> {
     let empty = Value::Object(serde_json::Map::new());
     let body = if body.is_null() { &empty } else { body };
     let go_type = "struct { LockDelay interface {}; *structs.Alias }";
-    let fields = Fields::open_any(body, Source::Http, go_type).map_err(refused)?;
+    let fields = Fields::open_any(body, Source::Http, go_type)?;
     let node = fields.get("Node").map_or(Ok(api.identity.node_name.clone()), |_| fields.string("Node"));
     let session = Session {
-        name: fields.string("Name").map_err(refused)?,
-        node: node.map_err(refused)?,
+        name: fields.string("Name")?,
+        node: node?,
         node_checks: node_checks(&fields)?,
         service_checks: service_checks(&fields)?,
         lock_delay_ms: lock_delay_ms(&fields)?,
-        ttl: fields.string("TTL").map_err(refused)?,
+        ttl: fields.string("TTL")?,
         ..Session::default()
     };
     let behavior = behavior(&fields)?;
@@ -135,16 +135,12 @@ fn decode_session(api: &Api, body: &Value) -> Result<Session, ApiError> {
     Ok(Session { behavior: behavior.map_err(ApiError::internal)?, ttl_ms, ..session })
 }
 
-fn refused(error: crate::definition::DecodeError) -> ApiError {
-    ApiError::bad_request(error.http_text())
-}
-
 /// The outer error is the shape, the inner one the value: Consul tells them apart by status.
 fn behavior(fields: &Fields<'_>) -> Result<Result<SessionBehavior, String>, ApiError> {
     let text = match fields.get("Behavior") {
         None => "",
         Some(Value::String(text)) => text.as_str(),
-        Some(other) => return Err(decode::mismatch(other, "Behavior", "structs.SessionBehavior")),
+        Some(other) => return Err(fields.mismatch(other, "Behavior", "structs.SessionBehavior").into()),
     };
     Ok(match text {
         "" | "release" => Ok(SessionBehavior::Release),
@@ -159,24 +155,25 @@ fn node_checks(fields: &Fields<'_>) -> Result<Vec<String>, ApiError> {
     match fields.get(name) {
         None => Ok(vec![NODE_CHECK.to_owned()]),
         Some(Value::Array(_)) => {
-            let mut checks = fields.strings(name).map_err(refused)?;
+            let mut checks = fields.strings(name)?;
             let mut seen = std::collections::BTreeSet::new();
             checks.retain(|check| seen.insert(check.clone()));
             Ok(checks)
         }
         Some(other) => {
-            Err(decode::mismatch(other, name, if name == "Checks" { "[]types.CheckID" } else { "[]string" }))
+            let go_type = if name == "Checks" { "[]types.CheckID" } else { "[]string" };
+            Err(fields.mismatch(other, name, go_type).into())
         }
     }
 }
 
 fn service_checks(fields: &Fields<'_>) -> Result<Vec<String>, ApiError> {
-    let items = fields.list("ServiceChecks", "[]structs.ServiceCheck").map_err(refused)?;
+    let items = fields.list("ServiceChecks", "[]structs.ServiceCheck")?;
     let id = |item: &Value| match item {
         Value::Object(_) => Fields::open_any(item, Source::Http, "structs.ServiceCheck")
             .and_then(|check| check.string("ID"))
-            .map_err(refused),
-        other => Err(decode::mismatch(other, "ServiceChecks", "structs.ServiceCheck")),
+            .map_err(ApiError::from),
+        other => Err(fields.mismatch(other, "ServiceChecks", "structs.ServiceCheck").into()),
     };
     items.iter().map(id).collect()
 }
@@ -211,11 +208,6 @@ fn ttl_ms(api: &Api, text: &str) -> Result<u64, ApiError> {
         return Err(ApiError::internal(text));
     }
     Ok(milliseconds(nanoseconds))
-}
-
-/// Rounded up, so that no short time becomes none; negative ones are none.
-fn milliseconds(nanoseconds: i64) -> u64 {
-    u64::try_from(nanoseconds).unwrap_or(0).div_ceil(1_000_000)
 }
 
 async fn destroy(api: &Api, request: &Request) -> Result<Response, ApiError> {

@@ -21,7 +21,7 @@ use super::*;
 use crate::checks::Prober;
 use crate::control;
 use crate::env::BoxFuture;
-use crate::sync::{self, Catalog};
+use crate::sync::{self, Catalog, RaftCatalog};
 use crate::telemetry::Naming;
 
 #[tokio::test(start_paused = true)]
@@ -150,13 +150,78 @@ struct World {
     renewals: mpsc::Receiver<SessionId>,
 }
 
+/// Only requests move its indexes: local state never gets to the catalog.
 async fn world() -> World {
+    world_with(|_, _, _| Arc::new(NoCatalog)).await
+}
+
+/// The same with local state in the catalog, as in a whole agent.
+pub(super) async fn synced_api() -> Arc<Api> {
+    let catalog = |consensus: &Consensus, store: &Arc<Store>, metrics: &Arc<Metrics>| -> Arc<dyn Catalog> {
+        Arc::new(RaftCatalog { consensus: consensus.clone(), store: store.clone(), metrics: metrics.clone() })
+    };
+    let World { api, mut renewals } = world_with(catalog).await;
+    tokio::spawn(async move { while renewals.recv().await.is_some() {} });
+    api
+}
+
+async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>) -> Arc<dyn Catalog>) -> World {
     let env = Env::real();
     let store = Arc::new(Store::new(State::default()));
+    let consensus = consensus(&store).await;
+    let metrics = Arc::new(Metrics::new(env.clock.clone(), Naming::default(), routes::names()));
+    let node =
+        Node { id: NODE_ID.to_owned(), name: "n1".to_owned(), address: "127.0.0.1".to_owned(), ..Node::default() };
+    let (local, _) = sync::start(sync::Deps {
+        env: env.clone(),
+        catalog: catalog(&consensus, &store, &metrics),
+        prober: Arc::new(NoProber),
+        persist: None,
+        settings: Settings::new(node.clone(), 1),
+        config: Definitions::default(),
+    });
+    let (renewed, renewals) = mpsc::channel(16);
+    let (control, limits) = (control::channel().0, Limits::default());
+    let api = Arc::new(Api {
+        store,
+        consensus,
+        metrics,
+        env,
+        identity: identity(),
+        limits,
+        local,
+        control,
+        log: None,
+        renewed,
+    });
+    let alive =
+        Check { node: "n1".to_owned(), id: "serfHealth".to_owned(), status: Status::Passing, ..Check::default() };
+    let register = Register { node, checks: vec![alive], ..Register::default() };
+    api.write(Command::Register(Box::new(register))).await.unwrap();
+    World { api, renewals }
+}
+
+const NODE_ID: &str = "40e4a748-2192-161a-0510-9bf59fe950b5";
+
+fn identity() -> Identity {
+    Identity {
+        datacenter: "dc1".to_owned(),
+        node_name: "n1".to_owned(),
+        node_id: NODE_ID.to_owned(),
+        address: "127.0.0.1".to_owned(),
+        rpc_port: 8300,
+        serf_port: 8301,
+        server: true,
+        ..Identity::default()
+    }
+}
+
+/// Raft alone, with ids that count.
+async fn consensus(store: &Arc<Store>) -> Consensus {
     let counter = AtomicU64::new(1);
-    let consensus = Consensus::start(Config {
+    Consensus::start(Config {
         server: Server {
-            id: "11111111-2222-3333-4444-555555555555".to_owned(),
+            id: NODE_ID.to_owned(),
             node: "n1".to_owned(),
             address: "127.0.0.1:8300".parse().unwrap(),
             voter: true,
@@ -166,42 +231,14 @@ async fn world() -> World {
         hold_time: Duration::from_secs(7),
         disk: Arc::new(MemoryDisk::new()),
         transport: Arc::new(Alone),
-        store: Arc::clone(&store),
+        store: Arc::clone(store),
         stamp: Arc::new(move || (u128::from(counter.fetch_add(1, Ordering::Relaxed)), 1_000)),
     })
     .await
-    .unwrap();
-    let (local, _) = sync::start(sync::Deps {
-        env: env.clone(),
-        catalog: Arc::new(NoCatalog),
-        prober: Arc::new(NoProber),
-        persist: None,
-        settings: Settings::new(Node::default(), 1),
-        config: Definitions::default(),
-    });
-    let (renewed, renewals) = mpsc::channel(16);
-    let identity =
-        Identity { datacenter: "dc1".to_owned(), node_name: "n1".to_owned(), server: true, ..Identity::default() };
-    let api = Arc::new(Api {
-        store,
-        consensus,
-        metrics: Arc::new(Metrics::new(env.clock.clone(), Naming::default(), routes::names())),
-        env,
-        identity,
-        limits: Limits::default(),
-        local,
-        control: control::channel().0,
-        log: None,
-        renewed,
-    });
-    let node = Node { name: "n1".to_owned(), address: "127.0.0.1".to_owned(), ..Node::default() };
-    let alive =
-        Check { node: "n1".to_owned(), id: "serfHealth".to_owned(), status: Status::Passing, ..Check::default() };
-    let register = Register { node, checks: vec![alive], ..Register::default() };
-    api.write(Command::Register(Box::new(register))).await.unwrap();
-    World { api, renewals }
+    .unwrap()
 }
 
+/// Runs no check: tales tell of TTL checks and of checks that have not run yet.
 struct NoProber;
 
 impl Prober for NoProber {

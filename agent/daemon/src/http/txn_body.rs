@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::catalog_body::{transacted_check, transacted_service};
-use crate::definition::{DecodeError, Fields, Source};
+use crate::definition::{DecodeError, Fields, Source, kind_of};
 
 /// A decoded transaction.
 #[derive(Debug, Default)]
@@ -57,14 +57,7 @@ pub fn decode_ops(body: &Value) -> Result<Body, DecodeError> {
 }
 
 fn mismatch(value: &Value, go_type: &str) -> DecodeError {
-    let kind = match value {
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Null | Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
-    DecodeError::Shape(format!("json: cannot unmarshal {kind} into Go value of type {go_type}"))
+    DecodeError::Shape(format!("json: cannot unmarshal {} into Go value of type {go_type}", kind_of(value)))
 }
 
 /// One operation; `None` for one that says nothing.
@@ -95,7 +88,7 @@ fn decode_kv(value: &Value) -> Result<Decoded, DecodeError> {
     let known = ["Verb", "Key", "Value", "Flags", "Index", "Session", "Namespace"];
     let fields = Fields::open(value, &known, Source::Http, "api.KVTxnOp")?.of("KVTxnOp.KV");
     let (key, session, index) = (fields.string("Key")?, fields.string("Session")?, fields.index("Index")?);
-    let write = KvWrite { key: key.clone(), value: bytes(fields.get("Value"))?, flags: fields.index("Flags")? };
+    let write = KvWrite { key: key.clone(), value: bytes(&fields)?, flags: fields.index("Flags")? };
     let op = match fields.string("Verb")?.as_str() {
         "set" => TxnOp::Kv(KvOp::Set(write)),
         "cas" => TxnOp::Kv(KvOp::Cas { write, index }),
@@ -118,15 +111,11 @@ fn decode_kv(value: &Value) -> Result<Decoded, DecodeError> {
 }
 
 /// A value in base64. Line breaks are skipped, as Go does.
-fn bytes(value: Option<&Value>) -> Result<Arc<[u8]>, DecodeError> {
-    let text = match value {
+fn bytes(fields: &Fields<'_>) -> Result<Arc<[u8]>, DecodeError> {
+    let text = match fields.get("Value") {
         None => return Ok(Arc::from([])),
         Some(Value::String(text)) => text.replace(['\r', '\n'], ""),
-        Some(other) => {
-            let shown = mismatch(other, "[]uint8").to_string();
-            let shown = shown.replace("Go value of type", "Go struct field KVTxnOp.KV.Value of type");
-            return Err(DecodeError::Shape(shown));
-        }
+        Some(other) => return Err(fields.mismatch(other, "Value", "[]uint8")),
     };
     STANDARD.decode(&text).map(Arc::from).map_err(|error| {
         let at = match error {

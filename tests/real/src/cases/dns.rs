@@ -46,7 +46,8 @@ pub fn ask(question: &str, world: &mut impl World) -> Vec<String> {
 pub fn differences(recorded: &str, answered: &str) -> String {
     let split = |text: &str| text.split("\n? ").map(str::to_owned).collect::<Vec<_>>();
     let (recorded, answered) = (split(recorded), split(answered));
-    let differing = recorded.iter().zip(&answered).filter(|(recorded, answered)| recorded.trim_end() != answered.trim_end());
+    let differing =
+        recorded.iter().zip(&answered).filter(|(recorded, answered)| recorded.trim_end() != answered.trim_end());
     differing.map(|(recorded, answered)| format!("recorded ? {recorded}\nanswered ? {answered}\n")).collect()
 }
 
