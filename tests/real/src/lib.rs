@@ -5,8 +5,8 @@
 //! is built inside; it starts the binary and talks to it.
 
 pub mod agent;
-pub mod command_case;
 pub mod cases;
+pub mod command_case;
 pub mod http;
 pub mod story;
 
