@@ -46,7 +46,7 @@ fn replay(binary: Binary) {
     let address = address(binary);
     let socket = folder.path().join("agent.sock");
     let config = format!(
-        r#"{{"node_name": "n1", "node_id": "6e3d94e1-9c4c-4f0f-9a0b-5b1d3f8b6d11", "ports": {{"grpc": -1}}, "leave_drain_time": "1ms",
+        r#"{{"node_name": "n1", "node_id": "6e3d94e1-9c4c-4f0f-9a0b-5b1d3f8b6d11", "ports": {{"grpc": -1}}, "performance": {{"leave_drain_time": "1ms"}},
             "addresses": {{"http": "{address} unix://{}"}}}}"#,
         socket.display()
     );
