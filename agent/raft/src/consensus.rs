@@ -208,6 +208,11 @@ impl Consensus {
         Leadership { leader, is_self, term: metrics.vote.leader_id.term }
     }
 
+    /// Whether a leader is known. Unlike [`Consensus::leadership`] it allocates nothing: every read asks.
+    pub fn has_leader(&self) -> bool {
+        self.inner.raft.server_metrics().borrow_watched().current_leader.is_some()
+    }
+
     /// Returns when [`Consensus::leadership`] differs from `seen`. Never returns once Raft has stopped.
     pub async fn leadership_changed(&self, seen: &Leadership) -> Leadership {
         let mut metrics = self.inner.raft.server_metrics();

@@ -147,7 +147,7 @@ pub async fn read<T>(
         }
         index => wait_past(api, options, index, topics, ask).await?,
     };
-    let known_leader = api.consensus.leadership().leader.is_some();
+    let known_leader = api.consensus.has_leader();
     Ok(Found { value: answer.value, index: answer.index.max(1), known_leader, consistency: options.consistency })
 }
 

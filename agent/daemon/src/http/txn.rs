@@ -161,7 +161,7 @@ fn view_of<'a>(api: &'a Api, result: &'a TxnResult) -> ResultView<'a> {
 }
 
 fn answer(api: &Api, request: &Request, outcome: &Outcome, read_only: bool) -> Response {
-    let known_leader = api.consensus.leadership().leader.is_some();
+    let known_leader = api.consensus.has_leader();
     let failed = !outcome.failures.is_empty();
     let view = AnswerView {
         results: (!failed).then(|| outcome.results.iter().map(|result| view_of(api, result)).collect()),
