@@ -8,7 +8,7 @@ use agent_core::dns::DnsConfig;
 use agent_core::state::command::Register;
 use agent_core::state::tables::{Node, Service};
 use agent_core::state::{Command, Proposal, State, apply};
-use agent_daemon::dns::respond::{Context, Next, Transport, respond};
+use agent_daemon::dns::respond::{Next, Transport, respond};
 use libfuzzer_sys::fuzz_target;
 
 static STATE: LazyLock<State> = LazyLock::new(|| {
@@ -28,10 +28,10 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
 fuzz_target!(|packet: &[u8]| {
     let config = DnsConfig { recursors: vec![([127, 0, 0, 1], 53).into()], ..DnsConfig::default() };
     let resolved = BTreeMap::new();
-    let context = Context { state: &STATE, config: &config, datacenter: "dc1", unix_s: 0, seed: 1, resolved: &resolved };
+    let view = View { state: &STATE, config: &config, datacenter: "dc1", unix_s: 0, seed: 1, resolved: &resolved };
     for transport in [Transport::Udp, Transport::Tcp] {
         let mut reply = Vec::new();
-        match respond(context, packet, transport, &mut reply).next {
+        match respond(view, packet, transport, &mut reply).next {
             Next::Drop => {}
             Next::Send | Next::Forward | Next::Resolve { .. } => {
                 assert!(reply.len() >= 12 && reply.len() <= 65_535);

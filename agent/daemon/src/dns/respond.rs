@@ -65,25 +65,8 @@ pub struct Responded {
     pub asked: Asked,
 }
 
-/// What comes from outside the request.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// The catalog.
-    pub state: &'a State,
-    /// The policy.
-    pub config: &'a DnsConfig,
-    /// The data centre of the catalog.
-    pub datacenter: &'a str,
-    /// Seconds since the Unix epoch.
-    pub unix_s: u32,
-    /// Decides the order of instances.
-    pub seed: u64,
-    /// What recursors said about names.
-    pub resolved: &'a BTreeMap<String, Vec<Record>>,
-}
-
 /// Responds to the packet `bytes` with what is left in `out`. Pure, and takes any bytes: the fuzzer's way in.
-pub fn respond(context: Context<'_>, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Responded {
+pub fn respond(view: View<'_>, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Responded {
     let other = |next| Responded { next, asked: Asked::Other };
     let request = match packet::decode(bytes) {
         Ok(request) => request,
@@ -93,8 +76,7 @@ pub fn respond(context: Context<'_>, bytes: &[u8], transport: Transport, out: &m
             return other(Next::Send);
         }
     };
-    let Context { state, config, datacenter, unix_s, seed, resolved } = context;
-    let view = View { state, config, datacenter, unix_s, seed, resolved };
+    let View { config, seed, .. } = view;
     let alone = config.recursors.is_empty();
     let failed = |code| Answer { authoritative: false, ..Answer::empty(code) };
     let verdict = dns::answer(&view, &request.name, request.kind);
@@ -234,6 +216,6 @@ impl Responder {
         let config = self.config.load();
         let unix_s = u32::try_from(self.env.clock.wall_ms() / 1000).unwrap_or(u32::MAX);
         let datacenter = &self.datacenter;
-        respond(Context { state: &state, config: &config, datacenter, unix_s, seed, resolved }, bytes, transport, out)
+        respond(View { state: &state, config: &config, datacenter, unix_s, seed, resolved }, bytes, transport, out)
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use agent_core::dns::{DnsConfig, Record};
+use agent_core::dns::{DnsConfig, Record, View};
 use agent_core::state::{Proposal, State, apply};
 use real::cases;
 use real::cases::dns::{describe, packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::respond::{Context, Next, Transport, respond};
+use super::respond::{Next, Transport, respond};
 use super::*;
 use crate::goflag;
 use crate::http::catalog_body::decode_register;
@@ -243,8 +243,8 @@ impl World {
         apply(&mut self.state, index, &Proposal { id: u128::from(index), now_ms: 0, command });
     }
 
-    fn context<'a>(&'a self, resolved: &'a BTreeMap<String, Vec<Record>>) -> Context<'a> {
-        Context { state: &self.state, config: &self.config, datacenter: "dc1", unix_s: 7, seed: 1, resolved }
+    fn context<'a>(&'a self, resolved: &'a BTreeMap<String, Vec<Record>>) -> View<'a> {
+        View { state: &self.state, config: &self.config, datacenter: "dc1", unix_s: 7, seed: 1, resolved }
     }
 
     fn ask(&mut self, question: &str) -> Vec<String> {

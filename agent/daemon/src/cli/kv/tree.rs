@@ -10,6 +10,7 @@ use crate::cli::base64;
 use crate::cli::client::Call;
 use crate::cli::command::{Failure, Invocation, text, too_many};
 use crate::config::json_error;
+use crate::definition::kind_of;
 
 /// `kv export`.
 pub fn export(run: &mut Invocation) -> Result<(), Failure> {
@@ -79,7 +80,7 @@ fn entries(data: &[u8]) -> Result<Vec<Entry>, Failure> {
         Value::Null => Ok(Vec::new()),
         Value::Array(entries) => entries.iter().map(|value| entry(value).map_err(unreadable)).collect(),
         other => {
-            Err(unreadable(format!("json: cannot unmarshal {} into Go value of type []*impexp.Entry", kind(other))))
+            Err(unreadable(format!("json: cannot unmarshal {} into Go value of type []*impexp.Entry", kind_of(other))))
         }
     }
 }
@@ -87,14 +88,14 @@ fn entries(data: &[u8]) -> Result<Vec<Entry>, Failure> {
 fn entry(value: &Value) -> Result<Entry, String> {
     let members = value
         .as_object()
-        .ok_or_else(|| format!("json: cannot unmarshal {} into Go value of type impexp.Entry", kind(value)))?;
+        .ok_or_else(|| format!("json: cannot unmarshal {} into Go value of type impexp.Entry", kind_of(value)))?;
     let mut entry = Entry::default();
     for (name, value) in members {
         let wrong = |field: &str, wanted: &str| {
             let found = if value.is_number() && wanted == "uint64" {
                 format!("number {value}")
             } else {
-                kind(value).to_owned()
+                kind_of(value).to_owned()
             };
             format!("json: cannot unmarshal {found} into Go struct field Entry.{field} of type {wanted}")
         };
@@ -108,16 +109,4 @@ fn entry(value: &Value) -> Result<Entry, String> {
         }
     }
     Ok(entry)
-}
-
-/// What Go calls the kind of a JSON value.
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }

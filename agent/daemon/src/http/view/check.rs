@@ -9,9 +9,15 @@ use serde::{Serialize, Serializer};
 use super::is_false;
 
 /// A check as the catalog prints it, and the agent under `/v1/agent/checks`.
+pub type CheckView<'a> = Printed<'a, &'a [String], DefinitionView<'a>>;
+
+/// A check as `/v1/agent/health/service` prints it: without type and tags, with a definition that is spelled out and empty.
+pub type AgentCheckView<'a> = Printed<'a, Option<&'a [String]>, SpelledOutDefinition>;
+
+/// A check, whatever its tags and its definition look like.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct CheckView<'a> {
+pub struct Printed<'a, Tags, Definition> {
     node: &'a str,
     #[serde(rename = "CheckID")]
     check_id: &'a str,
@@ -22,17 +28,16 @@ pub struct CheckView<'a> {
     #[serde(rename = "ServiceID")]
     service_id: &'a str,
     service_name: &'a str,
-    service_tags: &'a [String],
+    service_tags: Tags,
     r#type: &'a str,
-    definition: DefinitionView<'a>,
+    definition: Definition,
     create_index: Index,
     modify_index: Index,
 }
 
-impl<'a> CheckView<'a> {
-    /// A check of the catalog or of this agent.
-    pub fn new(check: &'a Check) -> Self {
-        CheckView {
+impl<'a, Tags, Definition> Printed<'a, Tags, Definition> {
+    fn of(check: &'a Check, service_tags: Tags, definition: Definition) -> Self {
+        Printed {
             node: &check.node,
             check_id: &check.id,
             name: &check.name,
@@ -41,12 +46,28 @@ impl<'a> CheckView<'a> {
             output: &check.output,
             service_id: &check.service_id,
             service_name: &check.service_name,
-            service_tags: &check.service_tags,
+            service_tags,
             r#type: &check.kind,
-            definition: DefinitionView::new(&check.definition),
+            definition,
             create_index: check.create_index,
             modify_index: check.modify_index,
         }
+    }
+}
+
+impl<'a> CheckView<'a> {
+    /// A check of the catalog or of this agent.
+    pub fn new(check: &'a Check) -> Self {
+        Printed::of(check, &*check.service_tags, DefinitionView::new(&check.definition))
+    }
+}
+
+impl<'a> AgentCheckView<'a> {
+    /// A check of this agent.
+    pub fn new(check: &'a Check) -> Self {
+        let tags = Some(&*check.service_tags).filter(|tags| !tags.is_empty());
+        let printed = Printed::of(check, tags, SpelledOutDefinition::EMPTY);
+        Printed { r#type: "", create_index: 0, modify_index: 0, ..printed }
     }
 }
 
@@ -66,9 +87,10 @@ impl Serialize for GoDuration {
     }
 }
 
+/// The definition of a check, without what it leaves out.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct DefinitionView<'a> {
+pub struct DefinitionView<'a> {
     #[serde(skip_serializing_if = "GoDuration::is_zero")]
     interval: GoDuration,
     #[serde(skip_serializing_if = "GoDuration::is_zero")]
@@ -108,51 +130,10 @@ impl<'a> DefinitionView<'a> {
     }
 }
 
-/// A check as `/v1/agent/health/service` prints it: without type and tags, with a definition that is spelled out and empty.
+/// The definition of no check, with every field there.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct AgentCheckView<'a> {
-    node: &'a str,
-    #[serde(rename = "CheckID")]
-    check_id: &'a str,
-    name: &'a str,
-    status: &'static str,
-    notes: &'a str,
-    output: &'a str,
-    #[serde(rename = "ServiceID")]
-    service_id: &'a str,
-    service_name: &'a str,
-    service_tags: Option<&'a [String]>,
-    r#type: &'static str,
-    definition: SpelledOutDefinition,
-    create_index: Index,
-    modify_index: Index,
-}
-
-impl<'a> AgentCheckView<'a> {
-    /// A check of this agent.
-    pub fn new(check: &'a Check) -> Self {
-        AgentCheckView {
-            node: &check.node,
-            check_id: &check.id,
-            name: &check.name,
-            status: check.status.as_str(),
-            notes: &check.notes,
-            output: &check.output,
-            service_id: &check.service_id,
-            service_name: &check.service_name,
-            service_tags: Some(&*check.service_tags).filter(|tags| !tags.is_empty()),
-            r#type: "",
-            definition: SpelledOutDefinition::EMPTY,
-            create_index: 0,
-            modify_index: 0,
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct SpelledOutDefinition {
+pub struct SpelledOutDefinition {
     interval: &'static str,
     timeout: &'static str,
     deregister_critical_service_after: &'static str,
