@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use agent_core::dns::DnsConfig;
+use agent_core::dns::{DnsConfig, View};
 use agent_core::state::command::Register;
 use agent_core::state::tables::{Node, Service};
 use agent_core::state::{Command, Proposal, State, apply};

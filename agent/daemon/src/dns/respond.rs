@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use agent_core::dns::trim::{self, Room, trim};
 use agent_core::dns::{self, Answer, Code, DnsConfig, Record, Verdict, View};
-use agent_core::state::State;
 use agent_core::store::Store;
 use arc_swap::ArcSwap;
 
