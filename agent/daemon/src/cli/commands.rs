@@ -31,30 +31,37 @@ const GROUP: Command = Command { arguments: "<subcommand> [options] [args]", htt
 pub const COMMANDS: &[Command] = &[
     Command {
         name: "agent",
-        synopsis: "Runs an agent",
-        about: "Starts the agent and runs until it leaves or is stopped.",
+        synopsis: "Run an agent",
+        about: "Starts the agent and runs until it leaves or is stopped.\n\n-dev gives a server that keeps everything in memory, for trying things out.\nSettings come from the files given, then from flags; later ones win.",
+        examples: &["agent -dev", "agent -server -bootstrap -data-dir=/var/lib/lictor -config-file=agent.hcl"],
         http: Http::No,
         run: Some(agent::run),
         ..BASE
     },
     Command {
         name: "catalog",
-        synopsis: "Look into the catalog",
+        synopsis: "List data centres, nodes and services",
         about: "Lists what the servers know about data centres, nodes and services.",
+        examples: &["catalog nodes -service=web", "catalog services -tags"],
         ..GROUP
     },
     Command {
         name: "catalog datacenters",
-        synopsis: "Lists all known datacenters",
-        about: "Lists the data centres that are known.",
+        synopsis: "List the data centres",
+        about: "Lists the data centres that the agent knows, one a line.",
         http: Http::Servers,
         run: Some(catalog::datacenters),
         ..BASE
     },
     Command {
         name: "catalog nodes",
-        synopsis: "Lists all nodes in the given datacenter",
-        about: "Lists the nodes of a data centre.",
+        synopsis: "List the nodes of a data centre",
+        about: "Lists the nodes of a data centre as a table: name, id, address, data centre.\nFlags that choose nodes can be combined.",
+        examples: &[
+            "catalog nodes",
+            "catalog nodes -detailed -node-meta rack=r1",
+            "catalog nodes -filter 'Meta.rack == \"r1\"'",
+        ],
         http: Http::Servers,
         flags: &[
             FlagSpec::bool("detailed", "Also show full ids, tagged addresses and metadata."),
@@ -68,8 +75,9 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "catalog services",
-        synopsis: "Lists all registered services in a datacenter",
-        about: "Lists the services of a data centre.",
+        synopsis: "List the services of a data centre",
+        about: "Lists the names of the services of a data centre, or of one node.",
+        examples: &["catalog services -tags", "catalog services -node=db1"],
         http: Http::Servers,
         namespaced: true,
         flags: &[
@@ -82,26 +90,33 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "info",
-        synopsis: "Provides debugging information for operators.",
-        about: "Shows the agent's own figures.",
+        synopsis: "Show an agent's figures",
+        about: "Shows the figures an agent keeps about itself: build, consensus, runtime.",
         run: Some(info::info),
         ..BASE
     },
     Command {
         name: "keygen",
-        synopsis: "Generates a new encryption key",
+        synopsis: "Make a key for gossip",
         arguments: "",
-        about: "Prints 32 random bytes in base 64, as a key for gossip.",
+        about: "Prints 32 random bytes in base 64, a key for the setting `encrypt`.",
         http: Http::No,
         run: Some(keygen::keygen),
         ..BASE
     },
-    Command { name: "kv", synopsis: "Interact with the key-value store", about: "Reads and writes keys.", ..GROUP },
+    Command {
+        name: "kv",
+        synopsis: "Read and write keys",
+        about: "Reads and writes keys.",
+        examples: &["kv put app/colour blue", "kv get app/colour", "kv get -keys app/"],
+        ..GROUP
+    },
     Command {
         name: "kv delete",
-        synopsis: "Removes data from the KV store",
+        synopsis: "Delete keys",
         arguments: "[options] KEY_OR_PREFIX",
-        about: "Deletes a key, or with -recurse every key under a prefix. A key that does not exist counts as deleted.",
+        about: "Deletes a key, or with -recurse every key that starts with the given text.\nA key that does not exist counts as deleted.",
+        examples: &["kv delete app/colour", "kv delete -recurse app/"],
         http: Http::Servers,
         namespaced: true,
         flags: &[
@@ -114,9 +129,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "kv export",
-        synopsis: "Exports a tree from the KV store as JSON",
+        synopsis: "Print keys as JSON",
         arguments: "[KEY_OR_PREFIX]",
-        about: "Prints the keys under a prefix as JSON that kv import reads.",
+        about: "Prints every key that starts with the given text as JSON that kv import reads.",
+        examples: &["kv export app/ > app.json"],
         http: Http::Servers,
         namespaced: true,
         run: Some(kv::export),
@@ -124,9 +140,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "kv get",
-        synopsis: "Retrieves or lists data from the KV store",
+        synopsis: "Print values or names",
         arguments: "[options] [KEY_OR_PREFIX]",
-        about: "Prints the value of a key, or what is under a prefix.",
+        about: "Prints the value of a key. With -recurse or -keys, what starts with the given\ntext; then no match is no failure.",
+        examples: &["kv get app/colour", "kv get -recurse -detailed app/"],
         http: Http::Servers,
         namespaced: true,
         flags: &[
@@ -141,9 +158,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "kv import",
-        synopsis: "Imports a tree stored as JSON to the KV store",
+        synopsis: "Write keys from JSON",
         arguments: "[DATA]",
         about: "Writes the keys in DATA: JSON from kv export, @file, or - for standard input.",
+        examples: &["kv import @app.json"],
         http: Http::Servers,
         namespaced: true,
         run: Some(kv::import),
@@ -151,9 +169,14 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "kv put",
-        synopsis: "Sets or updates data in the KV store",
+        synopsis: "Write a key",
         arguments: "[options] KEY [DATA]",
-        about: "Writes DATA to a key: the text itself, @file, or - for standard input.",
+        about: "Writes DATA to a key: the text itself, @file, or - for standard input.\n\nWith -cas nothing is written if the key has changed. With -acquire or -release\nthe session takes or gives back the lock on the key.",
+        examples: &[
+            "kv put app/colour blue",
+            "kv put app/config @config.json",
+            "kv put -cas -modify-index=42 app/colour green",
+        ],
         http: Http::Servers,
         namespaced: true,
         flags: &[
@@ -170,15 +193,16 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "leave",
-        synopsis: "Gracefully leaves the Consul cluster and shuts down",
-        about: "Makes the agent leave the cluster and end.",
+        synopsis: "Make an agent leave and end",
+        about: "Makes the agent leave the cluster in order and end.",
         run: Some(leave::leave),
         ..BASE
     },
     Command {
         name: "maint",
-        synopsis: "Controls node or service maintenance mode",
-        about: "Takes a node or service out of answers, or puts it back. Without flags it shows what is in maintenance.",
+        synopsis: "Begin, end or show maintenance",
+        about: "Takes a node or service out of answers, or puts it back. Without flags it shows\nwhat is in maintenance.",
+        examples: &["maint -enable -reason='new disk'", "maint -disable", "maint -enable -service=web"],
         flags: &[
             FlagSpec::bool("disable", "End maintenance."),
             FlagSpec::bool("enable", "Begin maintenance."),
@@ -190,8 +214,9 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "members",
-        synopsis: "Lists the members of a Consul cluster",
-        about: "Lists the agents that this one knows by gossip.",
+        synopsis: "List the agents in the pool",
+        about: "Lists the agents that this one knows, with address and status.\nExits with 2 when none match.",
+        examples: &["members", "members -status='^failed$'"],
         flags: &[
             FlagSpec::bool("detailed", "Show the tags."),
             FlagSpec::value("segment", "string", "Only members of this segment."),
@@ -203,8 +228,9 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "monitor",
-        synopsis: "Stream logs from a Consul agent",
+        synopsis: "Follow an agent's log",
         about: "Prints the agent's log as it is written, until interrupted.",
+        examples: &["monitor -log-level=debug"],
         flags: &[
             FlagSpec::bool("log-json", "As JSON."),
             FlagSpec::value("log-level", "string", "The lowest level to show."),
@@ -214,45 +240,48 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "operator",
-        synopsis: "Provides cluster-level tools for Consul operators",
+        synopsis: "Look at the servers' own affairs",
         about: "Looks at the servers' own affairs.",
         arguments: "<subcommand> [options]",
         ..GROUP
     },
     Command {
         name: "operator raft",
-        synopsis: "Provides cluster-level tools for Consul operators",
-        about: "Looks at the servers' consensus.",
+        synopsis: "Look at the servers' consensus",
+        about: "Looks at how the servers agree on the log.",
+        examples: &["operator raft list-peers"],
         arguments: "<subcommand> [options]",
         ..GROUP
     },
     Command {
         name: "operator raft list-peers",
-        synopsis: "Display the current Raft peer configuration",
-        about: "Lists the servers that vote.",
+        synopsis: "List the servers and who leads",
+        about: "Lists the servers that keep the log, who leads, and who votes.",
         http: Http::Servers,
         run: Some(raft::list_peers),
         ..BASE
     },
     Command {
         name: "reload",
-        synopsis: "Triggers the agent to reload configuration files",
+        synopsis: "Make an agent read its configuration again",
         arguments: "",
-        about: "Makes the agent read its configuration again.",
+        about: "Makes the agent read its configuration again. What can't change while it runs\nis left as it is, and its log says so.",
         run: Some(reload::reload),
         ..BASE
     },
     Command {
         name: "services",
-        synopsis: "Interact with services",
+        synopsis: "Register and deregister services",
         about: "Registers services at the agent and takes them off.",
+        examples: &["services register -name=web -port=80", "services deregister -id=web"],
         ..GROUP
     },
     Command {
         name: "services deregister",
-        synopsis: "Deregister services with the local agent",
+        synopsis: "Take services off an agent",
         arguments: "[options] [FILE...]",
         about: "Takes off a service by -id, or the services that the files define.",
+        examples: &["services deregister -id=web", "services deregister web.hcl"],
         http: Http::Servers,
         namespaced: true,
         flags: &[FlagSpec::value("id", "string", "Id of the service.")],
@@ -261,9 +290,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "services register",
-        synopsis: "Register services with the local agent",
+        synopsis: "Register services at an agent",
         arguments: "[options] [FILE...]",
-        about: "Registers one service by flags, or the services that the files define (HCL or JSON).",
+        about: "Registers one service by flags, or the services that the files define (HCL or\nJSON). The agent keeps them until they are taken off.",
+        examples: &["services register -name=web -port=80 -tag=blue", "services register web.hcl"],
         http: Http::Servers,
         namespaced: true,
         flags: &[
@@ -282,9 +312,10 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "validate",
-        synopsis: "Validate config files/directories",
+        synopsis: "Check configuration files",
         arguments: "[options] FILE_OR_DIRECTORY...",
-        about: "Checks configuration files as an agent would that is started with nothing else.",
+        about: "Checks files and folders as an agent would that is started with nothing else.\nExits with 1 at the first mistake.",
+        examples: &["validate /etc/lictor"],
         http: Http::No,
         flags: &[
             FlagSpec::value("config-format", "string", "How the files are written, whatever their names: hcl or json."),
@@ -295,8 +326,8 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "version",
-        synopsis: "Prints the Consul version",
-        about: "Prints the version of Consul's interface and lictor's own.",
+        synopsis: "Print the version",
+        about: "Prints the version of the interface, which is Consul's, and lictor's own.",
         http: Http::No,
         flags: &[FlagSpec::value("format", "string", "Output format, pretty or json. (default \"pretty\")")],
         run: Some(version::version),

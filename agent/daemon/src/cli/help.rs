@@ -25,7 +25,8 @@ fn own_flags(command: &Command) -> Vec<FlagSpec> {
 /// The listing of top-level commands.
 pub fn listing(program: &str) -> String {
     let rows = rows("");
-    format!("Usage: {program} [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n{rows}\n")
+    let more = format!("Every command explains itself: {program} <command> -h");
+    format!("Usage: {program} [--version] [--help] <command> [<args>]\n\nAvailable commands are:\n{rows}\n{more}\n")
 }
 
 /// The help of one command, which for a group lists what is below it.

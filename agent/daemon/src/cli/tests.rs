@@ -110,3 +110,21 @@ fn an_agent_that_is_not_there_is_named_as_go_does() {
     );
     assert_eq!((code, err), (1, expected));
 }
+
+#[test]
+fn another_namespace_is_refused_before_anything_is_sent() {
+    let (code, _, err) = run(&["kv", "get", "-namespace=team", "x"], "127.0.0.1:1");
+    let reason = "there is no namespace \"team\": -namespace and CONSUL_NAMESPACE accept only \"default\"";
+    assert_eq!((code, err), (1, format!("Error connecting to Consul agent: {reason}\n")));
+}
+
+#[test]
+fn a_person_is_told_what_to_try_and_a_script_is_not() {
+    let args = ["kv", "get", "-http-addr=unix:///nowhere/agent.sock", "x"].map(str::to_owned);
+    for hints in [true, false] {
+        let shell = super::Shell { program: "lictor", hints, variable: &|_| None };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        super::run(&args, &shell, &mut out, &mut err);
+        assert_eq!(String::from_utf8(err).unwrap().contains("lictor agent -dev"), hints);
+    }
+}

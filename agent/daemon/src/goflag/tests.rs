@@ -135,3 +135,19 @@ proptest! {
         prop_assert!(quote(&text).starts_with('"'));
     }
 }
+
+#[test]
+fn signed_numbers_and_pairs_are_checked() {
+    let table = [FlagSpec::int("port", "A number."), FlagSpec::pair("meta", "Metadata.").repeated()];
+    let read = |line: &str| parse(&table, &line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    let parsed = read("-port=-0x10 -meta a=b=c -meta=d=").unwrap();
+    assert_eq!(parsed.int("port"), -16);
+    assert_eq!(parsed.pairs("meta").collect::<Vec<_>>(), [("a", "b=c"), ("d", "")]);
+    for (line, text) in [
+        ("-port=x", "invalid value \"x\" for flag -port: parse error"),
+        ("-port=9223372036854775808", "invalid value \"9223372036854775808\" for flag -port: value out of range"),
+        ("-meta=x", "invalid value \"x\" for flag -meta: Missing \"=\" value in argument: x"),
+    ] {
+        assert_eq!(read(line).unwrap_err().to_string(), text);
+    }
+}
