@@ -62,6 +62,9 @@ impl Settings {
     /// What a configuration means. `seed` spreads checks and syncs in time.
     pub fn of(config: &Config, node_id: String, definitions: Definitions, seed: u64) -> Settings {
         let rpc_port = config.network.ports.server.unwrap_or(0);
+        let mut meta = config.identity.node_meta.clone();
+        // Consul adds it on every node, and its templates and filters know it.
+        meta.insert("consul-network-segment".to_owned(), String::new());
         let identity = Identity {
             datacenter: config.identity.datacenter.clone(),
             node_name: config.identity.node_name.clone(),
@@ -69,7 +72,7 @@ impl Settings {
             address: config.network.advertise.to_string(),
             rpc_port,
             serf_port: config.network.ports.serf_lan.unwrap_or(0),
-            meta: config.identity.node_meta.clone(),
+            meta,
             server: config.server.enabled,
             bootstrap: config.dev || config.server.bootstrap || config.server.bootstrap_expect == 1,
         };
@@ -181,15 +184,12 @@ fn node(config: &Config, identity: &Identity) -> Node {
     let mut tagged_addresses: BTreeMap<String, String> =
         names.into_iter().map(|name| (name, identity.address.clone())).collect();
     tagged_addresses.extend(config.identity.tagged_addresses.clone());
-    let mut meta = identity.meta.clone();
-    // Consul adds it on every node, and its templates and filters know it.
-    meta.insert("consul-network-segment".to_owned(), String::new());
     Node {
         id: identity.node_id.clone(),
         name: identity.node_name.clone(),
         address: identity.address.clone(),
         tagged_addresses,
-        meta,
+        meta: identity.meta.clone(),
         ..Node::default()
     }
 }
