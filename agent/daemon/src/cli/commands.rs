@@ -125,7 +125,6 @@ pub const COMMANDS: &[Command] = &[
             FlagSpec::bool("recurse", "Delete every key that starts with the given text. The default is false."),
         ],
         run: Some(kv::delete),
-        ..BASE
     },
     Command {
         name: "kv export",
@@ -154,7 +153,6 @@ pub const COMMANDS: &[Command] = &[
             FlagSpec::value("separator", "string", "What separates the parts of a name, for -keys. (default \"/\")"),
         ],
         run: Some(kv::get),
-        ..BASE
     },
     Command {
         name: "kv import",
@@ -189,7 +187,6 @@ pub const COMMANDS: &[Command] = &[
             FlagSpec::value("session", "string", "The session for -acquire and -release."),
         ],
         run: Some(kv::put),
-        ..BASE
     },
     Command {
         name: "leave",
@@ -286,7 +283,6 @@ pub const COMMANDS: &[Command] = &[
         namespaced: true,
         flags: &[FlagSpec::value("id", "string", "Id of the service.")],
         run: Some(services::deregister),
-        ..BASE
     },
     Command {
         name: "services register",
@@ -308,7 +304,6 @@ pub const COMMANDS: &[Command] = &[
                 .repeated(),
         ],
         run: Some(services::register),
-        ..BASE
     },
     Command {
         name: "validate",

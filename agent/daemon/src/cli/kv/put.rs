@@ -37,14 +37,18 @@ pub fn put(run: &mut Invocation) -> Result<(), Failure> {
     if flags.uint("flags") != 0 {
         call = call.with("flags", flags.uint("flags").to_string());
     }
-    if cas {
-        call = call.with("cas", flags.uint("modify-index").to_string());
-    } else if acquire {
-        call = call.with("acquire", session);
-    } else if release {
-        call = call.with("release", session);
-    }
-    let intent = Intent { cas, acquire, release };
+    let intent = match (cas, acquire, release) {
+        (true, _, _) => Intent::Compare,
+        (false, true, _) => Intent::Acquire,
+        (false, false, true) => Intent::Release,
+        (false, false, false) => Intent::Set,
+    };
+    call = match intent {
+        Intent::Compare => call.with("cas", flags.uint("modify-index").to_string()),
+        Intent::Acquire => call.with("acquire", session),
+        Intent::Release => call.with("release", session),
+        Intent::Set => call,
+    };
     let written = write(run, call).map_err(|error| intent.failed(&key, &error))?;
     if !written {
         return Err(intent.refused(&key));
@@ -53,34 +57,35 @@ pub fn put(run: &mut Invocation) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What a write is for, which decides the words about it. The first that is set counts.
-struct Intent {
-    cas: bool,
-    acquire: bool,
-    release: bool,
+/// What a write is for, which decides the words about it.
+enum Intent {
+    Set,
+    Compare,
+    Acquire,
+    Release,
 }
 
 impl Intent {
     fn failed(&self, key: &str, error: &str) -> Failure {
-        Failure::new(match self.cas {
-            true => format!("Error! Did not write to {key}: {error}"),
-            false => format!("Error! Failed writing data: {error}"),
+        Failure::new(match self {
+            Intent::Compare => format!("Error! Did not write to {key}: {error}"),
+            Intent::Set | Intent::Acquire | Intent::Release => format!("Error! Failed writing data: {error}"),
         })
     }
 
     fn refused(&self, key: &str) -> Failure {
         Failure::new(match self {
-            Intent { cas: false, acquire: true, .. } => "Error! Did not acquire lock".to_owned(),
-            Intent { cas: false, release: true, .. } => "Error! Did not release lock".to_owned(),
-            _ => format!("Error! Did not write to {key}: CAS failed"),
+            Intent::Set | Intent::Compare => format!("Error! Did not write to {key}: CAS failed"),
+            Intent::Acquire => "Error! Did not acquire lock".to_owned(),
+            Intent::Release => "Error! Did not release lock".to_owned(),
         })
     }
 
     fn done(&self, key: &str) -> String {
         match self {
-            Intent { cas: false, acquire: true, .. } => format!("Success! Lock acquired on: {key}"),
-            Intent { cas: false, release: true, .. } => format!("Success! Lock released on: {key}"),
-            _ => format!("Success! Data written to: {key}"),
+            Intent::Set | Intent::Compare => format!("Success! Data written to: {key}"),
+            Intent::Acquire => format!("Success! Lock acquired on: {key}"),
+            Intent::Release => format!("Success! Lock released on: {key}"),
         }
     }
 }
