@@ -61,6 +61,7 @@ pub async fn run(mut deps: Deps, stop: impl Future<Output = ()>) {
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut stop = std::pin::pin!(stop);
     if seen.is_self {
+        announce(&seen);
         duties.take_over(&deps).await;
     }
     loop {

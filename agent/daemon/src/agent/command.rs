@@ -18,7 +18,7 @@ use super::{Agent, Parts};
 use crate::checks::SystemProber;
 use crate::config::{self, Config, Loaded};
 use crate::control::Control;
-use crate::env::{Env, SystemClock};
+use crate::env::{Env, ListenAddress, SystemClock};
 use crate::goflag::Parsed;
 use crate::persist::Persist;
 use crate::telemetry::LogStream;
@@ -145,10 +145,15 @@ fn refuse_what_is_missing(config: &Config) -> Result<(), String> {
 
 fn announce(agent: &Agent) {
     for address in agent.http_addresses() {
-        tracing::info!(address = %address, "Started HTTP server");
+        let network = match address {
+            ListenAddress::Tcp(_) => "tcp",
+            ListenAddress::Unix(_) => "unix",
+        };
+        tracing::info!(address = %address, network, "Started HTTP server");
     }
     for address in agent.dns().into_iter().flat_map(|dns| dns.addresses()) {
-        tracing::info!(address = %address, network = "udp+tcp", "Started DNS server");
+        tracing::info!(address = %address, network = "udp", "Started DNS server");
+        tracing::info!(address = %address, network = "tcp", "Started DNS server");
     }
 }
 
