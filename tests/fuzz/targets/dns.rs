@@ -15,7 +15,8 @@ static STATE: LazyLock<State> = LazyLock::new(|| {
     let mut state = State::default();
     for (index, address) in ["10.0.0.1", "fd00::1", "host.example.org", "n1.node.consul"].into_iter().enumerate() {
         let name = format!("n{index}");
-        let service = Service { node: name.clone(), id: "web".into(), name: "web".into(), port: 80, ..Service::default() };
+        let service =
+            Service { node: name.clone(), id: "web".into(), name: "web".into(), port: 80, ..Service::default() };
         let meta = [("key".to_owned(), "x".repeat(300))].into();
         let node = Node { name, address: address.to_owned(), meta, ..Node::default() };
         let register = Register { node, service: Some(service), ..Register::default() };
