@@ -36,12 +36,12 @@ core *ARGS:
 
 # The simulator alone; SEED=n runs one seed.
 sim *ARGS:
-    cargo nextest run -p sim {{ARGS}}
+    cargo nextest run --workspace -E 'package(sim)' {{ARGS}}
 
 # Real processes and third-party clients alone.
 real *ARGS:
     cargo build --workspace --quiet
-    cargo nextest run -p real {{ARGS}}
+    cargo nextest run --workspace -E 'package(real)' {{ARGS}}
 
 # Fuzz every parser for SECONDS each.
 fuzz SECONDS="60":
