@@ -289,7 +289,7 @@ async fn start_raft(settings: &Settings, env: &Env, store: &Arc<Store>) -> Resul
             address: settings.rpc_address,
             voter: true,
         },
-        bootstrap: settings.identity.bootstrap,
+        bootstrap: settings.elects_itself,
         timing: settings.timing,
         hold_time: HOLD_TIME,
         disk,

@@ -34,6 +34,8 @@ pub struct Settings {
     pub dns: DnsConfig,
     /// Where servers reach this one.
     pub rpc_address: SocketAddr,
+    /// Whether it becomes a data centre of one when its disk knows of none.
+    pub elects_itself: bool,
     /// Raft's clock.
     pub timing: Timing,
     /// How checks are run and synced.
@@ -74,7 +76,7 @@ impl Settings {
             serf_port: config.network.ports.serf_lan.unwrap_or(0),
             meta,
             server: config.server.enabled,
-            bootstrap: config.dev || config.server.bootstrap || config.server.bootstrap_expect == 1,
+            bootstrap: config.server.bootstrap,
         };
         Settings {
             limits: limits(config),
@@ -83,6 +85,7 @@ impl Settings {
             dns_addresses: config.network.dns.clone(),
             dns: config.dns.clone(),
             rpc_address: SocketAddr::new(config.network.advertise, rpc_port),
+            elects_itself: config.dev || config.server.bootstrap || config.server.bootstrap_expect == 1,
             timing: timing(config.server.raft_multiplier),
             local: local::Settings {
                 scripts: ScriptPolicy {
@@ -124,6 +127,7 @@ impl Settings {
             dns_addresses: Vec::new(),
             dns: DnsConfig::default(),
             rpc_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8300)),
+            elects_itself: true,
             timing: Timing::default(),
             local: local::Settings::new(node, seed),
             definitions: Definitions::default(),
