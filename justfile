@@ -27,7 +27,7 @@ deny:
 
 # Build the binaries and run every test: rules, storage, simulator, real processes and clients.
 test *ARGS:
-    cargo build --workspace --quiet
+    cargo build --workspace --all-targets --quiet
     cargo nextest run --workspace {{ARGS}}
 
 # The rules alone: an edit in agent-core is compiled and tested in seconds.
@@ -40,7 +40,7 @@ sim *ARGS:
 
 # Real processes and third-party clients alone.
 real *ARGS:
-    cargo build --workspace --quiet
+    cargo build --workspace --all-targets --quiet
     cargo nextest run --workspace -E 'package(real)' {{ARGS}}
 
 # Fuzz every parser for SECONDS each.
