@@ -7,9 +7,11 @@
 //! Start with [`state`] (what is replicated), then [`store`] (how readers see
 //! it) and [`watch`] (how they wait for it to change).
 
+pub mod coordinate;
 pub mod dns;
 pub mod duration;
 pub mod filter;
+pub mod gossip;
 pub mod hcl;
 pub mod health;
 pub mod local;

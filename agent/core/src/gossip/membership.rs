@@ -1,0 +1,306 @@
+//! What follows from what is said about members.
+//!
+//! SWIM's order of statements (Das and others, 2002, section 4.2): a higher
+//! incarnation wins; at the same one suspicion beats life and failure beats
+//! both; only the member itself takes a higher one. Also owns who may use a
+//! name, a node id and an address.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::input::{Event, Note};
+use super::machine::Gossip;
+use super::member::{Profile, Tags};
+use super::queue::Subject;
+use super::suspicion::Suspicion;
+use super::table::{Entry, ME, Slot, State};
+use super::timers::Timer;
+use super::wire::{MEMBERS_MAX, Message};
+use crate::Instant;
+
+/// Why a member is not taken in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Conflict {
+    /// The name belongs to a living member elsewhere.
+    Name { holder: SocketAddr },
+    /// The node id belongs to a living member.
+    Id { holder: Arc<str> },
+    /// The address is outside the allowed networks.
+    Network,
+    /// There are too many members.
+    Full,
+}
+
+impl Gossip {
+    /// A member is there. `spreads` is off when everybody else knows already.
+    pub(super) fn hear_alive(
+        &mut self,
+        now: Instant,
+        name: &Arc<str>,
+        incarnation: u64,
+        revision: u64,
+        profile: Option<Arc<Profile>>,
+        spreads: bool,
+    ) {
+        if self.is_me(name) {
+            return self.hear_of_myself(now, incarnation, profile.as_deref());
+        }
+        if let Some(conflict) = profile.as_ref().and_then(|profile| self.conflict(now, profile)) {
+            return self.refuse_member(name, profile.map(|profile| profile.address), conflict);
+        }
+        match self.table.find(name) {
+            Some(slot) => self.known_alive(now, slot, incarnation, revision, profile, spreads),
+            // Without a profile nothing is known but a name; the rest comes with the next full exchange.
+            None => profile.into_iter().for_each(|profile| self.new_alive(now, profile, incarnation, spreads)),
+        }
+    }
+
+    fn new_alive(&mut self, now: Instant, profile: Arc<Profile>, incarnation: u64, spreads: bool) {
+        let name = Arc::clone(&profile.name);
+        let entry = Entry::new(profile, incarnation, State::Alive, now);
+        let slot = self.table.insert(entry, &mut self.rng);
+        if let Some(intent) = self.intents.take(&name)
+            && let Some(entry) = self.table.get_mut(slot)
+        {
+            entry.time = intent.time;
+            entry.leaving = intent.leaves;
+        }
+        if spreads {
+            self.spread_alive(now, slot, true);
+        }
+        self.emit_member(slot, Event::MemberUp);
+        self.keep_time(now);
+    }
+
+    fn known_alive(
+        &mut self,
+        now: Instant,
+        slot: Slot,
+        incarnation: u64,
+        revision: u64,
+        profile: Option<Arc<Profile>>,
+        spreads: bool,
+    ) {
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        let is_newer = incarnation > entry.incarnation;
+        let fresh = profile.filter(|profile| profile.revision == revision && revision > entry.profile.revision);
+        if !is_newer && (fresh.is_none() || !entry.is_living()) {
+            return;
+        }
+        let was_living = entry.is_living();
+        let is_changed = fresh.is_some();
+        if is_newer {
+            entry.incarnation = incarnation;
+            entry.suspicion = None;
+            entry.leaving &= was_living;
+            self.timers.cancel(Timer::Suspect(slot));
+            if entry.state != State::Alive {
+                self.table.set_state(slot, State::Alive, now);
+            }
+        }
+        if let Some(profile) = fresh {
+            self.table.set_profile(slot, profile);
+        }
+        if spreads {
+            self.spread_alive(now, slot, is_changed);
+        }
+        if !was_living {
+            self.emit_member(slot, Event::MemberUp);
+            self.keep_time(now);
+        } else if is_changed {
+            self.emit_member(slot, Event::MemberChanged);
+        }
+    }
+
+    /// A member does not answer somebody.
+    pub(super) fn hear_suspect(&mut self, now: Instant, name: &str, incarnation: u64, accuser: &Arc<str>) {
+        if self.is_me(name) {
+            return self.refute(now, incarnation, accuser);
+        }
+        let Some(slot) = self.table.find(name) else { return };
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        if incarnation < entry.incarnation || !entry.is_living() {
+            return;
+        }
+        if let Some(suspicion) = &mut entry.suspicion {
+            if suspicion.confirm(accuser) {
+                self.timers.set(Timer::Suspect(slot), suspicion.deadline());
+                self.spread_suspicion(now, slot, accuser);
+            }
+            return;
+        }
+        let (timing, members) = (self.config.timing, self.table.living());
+        let (min, max) = (timing.suspicion_min(members), timing.suspicion_max(members));
+        let suspicion = Suspicion::new(now, Arc::clone(accuser), min, max, timing.confirmations(members));
+        self.timers.set(Timer::Suspect(slot), suspicion.deadline());
+        self.table.set_state(slot, State::Suspect, now);
+        if let Some(entry) = self.table.get_mut(slot) {
+            entry.incarnation = incarnation;
+            entry.suspicion = Some(Box::new(suspicion));
+        }
+        self.counters.suspicions += 1;
+        self.note(Note::Suspected { name: name.to_owned() });
+        self.spread_suspicion(now, slot, accuser);
+    }
+
+    /// Nobody heard of a suspected member in time.
+    pub(super) fn suspicion_ran_out(&mut self, now: Instant, slot: Slot) {
+        let Some(entry) = self.table.get(slot).filter(|entry| entry.state == State::Suspect) else { return };
+        let (name, incarnation) = (Arc::clone(&entry.profile.name), entry.incarnation);
+        let accuser = self.my_name();
+        self.hear_dead(now, &name, incarnation, &accuser);
+    }
+
+    /// A member has failed, or has left when it says so itself.
+    pub(super) fn hear_dead(&mut self, now: Instant, name: &Arc<str>, incarnation: u64, accuser: &Arc<str>) {
+        if self.is_me(name) {
+            return self.refute(now, incarnation, accuser);
+        }
+        let Some(slot) = self.table.find(name) else { return };
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        if incarnation < entry.incarnation || !entry.is_living() {
+            return;
+        }
+        let leaves = name == accuser || entry.leaving;
+        entry.incarnation = incarnation;
+        entry.suspicion = None;
+        self.timers.cancel(Timer::Suspect(slot));
+        self.table.set_state(slot, if leaves { State::Left } else { State::Failed }, now);
+        let (name, accuser) = (Arc::clone(name), Arc::clone(accuser));
+        self.spread(now, Subject::Member(Arc::clone(&name)), &Message::Dead { name, incarnation, accuser });
+        self.gone(now, slot, leaves);
+    }
+
+    /// Sees to what a failed or left member brings with it.
+    pub(super) fn gone(&mut self, now: Instant, slot: Slot, has_left: bool) {
+        let (event, wait): (fn(_) -> Event, _) = if has_left {
+            (Event::MemberLeft, self.config.tombstone_timeout)
+        } else {
+            self.counters.failures += 1;
+            self.reconnect_later(now);
+            (Event::MemberFailed, self.config.reconnect_timeout)
+        };
+        self.emit_member(slot, event);
+        self.timers.set_no_later(Timer::Reap, now + wait);
+    }
+
+    /// Says something else about ourselves.
+    pub(super) fn set_tags(&mut self, now: Instant, tags: Tags) {
+        let me = self.table.me_mut();
+        me.incarnation = me.incarnation.saturating_add(1);
+        let profile = Profile { tags, revision: me.incarnation, ..(*me.profile).clone() };
+        self.table.set_profile(ME, Arc::new(profile));
+        self.spread_alive(now, ME, true);
+        self.emit_member(ME, Event::MemberChanged);
+    }
+
+    /// Passes on that a member is there, with its profile when that is new, or still new to others.
+    pub(super) fn spread_alive(&mut self, now: Instant, slot: Slot, is_new: bool) {
+        let Some(entry) = self.table.get(slot) else { return };
+        let (name, incarnation) = (Arc::clone(&entry.profile.name), entry.incarnation);
+        let subject = Subject::Member(Arc::clone(&name));
+        let carries = is_new || self.queue.holds_profile(&subject);
+        let profile = carries.then(|| Arc::clone(&entry.profile));
+        let revision = entry.profile.revision;
+        self.spread(now, subject, &Message::Alive { name, incarnation, revision, profile });
+    }
+
+    fn spread_suspicion(&mut self, now: Instant, slot: Slot, accuser: &Arc<str>) {
+        let Some(entry) = self.table.get(slot) else { return };
+        let (name, incarnation) = (Arc::clone(&entry.profile.name), entry.incarnation);
+        let subject = Subject::Member(Arc::clone(&name));
+        self.spread(now, subject, &Message::Suspect { name, incarnation, accuser: Arc::clone(accuser) });
+    }
+
+    fn hear_of_myself(&mut self, now: Instant, incarnation: u64, profile: Option<&Profile>) {
+        let me = self.table.me();
+        let mine = Arc::clone(&me.profile);
+        let is_other = |profile: &Profile| profile.id != mine.id || profile.address != mine.address;
+        if let Some(theirs) = profile.filter(|profile| is_other(profile)) {
+            let address = Some(theirs.address);
+            return self.refuse_member(&mine.name, address, Conflict::Name { holder: mine.address });
+        }
+        // What the pool remembers of an earlier life, when our clock went back since.
+        if incarnation > me.incarnation {
+            self.refute(now, incarnation, &mine.name);
+        }
+    }
+
+    /// Objects: we are there.
+    pub(super) fn refute(&mut self, now: Instant, incarnation: u64, accuser: &Arc<str>) {
+        let is_leaving = self.is_leaving();
+        let me = self.table.me_mut();
+        if is_leaving || incarnation < me.incarnation {
+            return;
+        }
+        me.incarnation = incarnation.saturating_add(1);
+        self.awareness.worsen(1);
+        self.counters.refutations += 1;
+        self.spread_alive(now, ME, false);
+        self.note(Note::Refuted { accuser: accuser.to_string() });
+    }
+
+    /// Why a member with this profile is not taken in.
+    pub(super) fn conflict(&self, now: Instant, profile: &Profile) -> Option<Conflict> {
+        if !self.config.allows(profile.address.ip()) {
+            return Some(Conflict::Network);
+        }
+        if let Some(holder) = self.table.holder(profile.id)
+            && holder.is_living()
+            && holder.profile.name != profile.name
+        {
+            return Some(Conflict::Id { holder: Arc::clone(&holder.profile.name) });
+        }
+        match self.table.find(&profile.name).and_then(|slot| self.table.get(slot)) {
+            Some(known) if !self.may_become(now, known, profile) => {
+                Some(Conflict::Name { holder: known.profile.address })
+            }
+            Some(_) => None,
+            None => (self.table.len() >= MEMBERS_MAX).then_some(Conflict::Full),
+        }
+    }
+
+    /// Whether a name may go to this profile: to the same member, unless it is alive elsewhere; to another one when
+    /// the first has left, or has failed for a while.
+    fn may_become(&self, now: Instant, known: &Entry, profile: &Profile) -> bool {
+        let is_same = known.profile.id == profile.id;
+        if is_same && known.profile.address == profile.address {
+            return true;
+        }
+        match known.state {
+            State::Alive => false,
+            State::Suspect => is_same,
+            State::Left => true,
+            State::Failed => is_same || now.saturating_since(known.since) >= self.config.timing.reclaim_after,
+        }
+    }
+
+    pub(super) fn refuse_member(&mut self, name: &str, address: Option<SocketAddr>, conflict: Conflict) {
+        let name = name.to_owned();
+        let theirs = address.unwrap_or(self.config.address);
+        match conflict {
+            Conflict::Name { holder } => {
+                self.counters.name_conflicts += 1;
+                self.note_once(Note::NameConflict { name, ours: holder, theirs });
+            }
+            Conflict::Id { holder } => {
+                self.counters.id_conflicts += 1;
+                self.note_once(Note::IdConflict { name, holder: holder.to_string() });
+            }
+            Conflict::Network => {
+                self.counters.refused_network += 1;
+                self.note_once(Note::NotAllowed { address: theirs });
+            }
+            Conflict::Full => {
+                self.counters.pool_full += 1;
+                self.note_once(Note::PoolFull { name });
+            }
+        }
+    }
+
+    pub(super) fn emit_member(&mut self, slot: Slot, event: fn(super::member::Member) -> Event) {
+        if let Some(member) = self.table.get(slot).map(Entry::member) {
+            self.emit(event(member));
+        }
+    }
+}
