@@ -1,25 +1,30 @@
 //! The handle: write, read barrier, who leads, who votes.
 //!
 //! Owns the promise that a write is acknowledged once it is durable on a
-//! quorum and published here, and never earlier. [`crate::start`] makes it;
-//! nothing of openraft shows through it.
+//! quorum and published at the leader, and never earlier. [`crate::start`]
+//! makes it, [`crate::members`] changes who the servers are, [`crate::serve`]
+//! answers other servers; nothing of openraft shows through it.
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use agent_core::state::{Applied, Command, Proposal};
-use openraft::ReadPolicy;
+use agent_core::state::{Applied, Command, Proposal, Reply};
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{ClientWriteError, Fatal, LinearizableReadError, RaftError};
+use openraft::errors::{ClientWriteError, Fatal, RaftError};
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::disk::Disk;
 use crate::machine::Machine;
-use crate::start::Stamp;
-use crate::types::{Answer, Membership, Proposed, TypeConfig};
+use crate::network::{CallError, Transport, call};
+use crate::rounds::Rounds;
+use crate::serve::Receiving;
+use crate::start::{Stamp, Timing};
+use crate::types::{Answer, Membership, Proposed, TypeConfig, cluster_of};
+use crate::wire::{Envelope, Forwarded, Rpc};
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
 
@@ -29,8 +34,11 @@ const RETRY_PAUSE: Duration = Duration::from_millis(2);
 /// The longest pause between two tries.
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(64);
 
-/// A Raft voter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How long a proposal may be under way before its outcome is called unknown: a leader that was cut off never says.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A server: a Raft voter, or one that is to become one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     /// The node id (UUID in text form).
     pub id: String,
@@ -129,9 +137,20 @@ pub(crate) struct Inner {
     pub(crate) raft: Raft,
     pub(crate) raft_id: u64,
     pub(crate) server: Server,
+    pub(crate) timing: Timing,
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) transport: Arc<dyn Transport>,
     pub(crate) stamp: Stamp,
     pub(crate) hold_time: Duration,
+    /// Reads that wait for a leader's word, by mode.
+    pub(crate) lease_reads: Arc<Rounds<Result<(), ReadError>>>,
+    pub(crate) quorum_reads: Arc<Rounds<Result<(), ReadError>>>,
+    /// Held while this server, as leader, changes who the servers are.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    /// The snapshot that another server is sending.
+    pub(crate) receiving: Mutex<Option<Receiving>>,
+    /// When the leader was last heard.
+    pub(crate) heard: Mutex<Option<Instant>>,
     /// This server is the only voter, leads, and has applied everything its log held when it began to lead.
     pub(crate) alone: AtomicBool,
     /// Set by [`Consensus::shutdown`], before anything stops.
@@ -145,9 +164,11 @@ impl fmt::Debug for Consensus {
 }
 
 impl Consensus {
-    /// Proposes `command` and waits until it is durable on a quorum and applied here.
+    /// Proposes `command` and waits until it is durable on a quorum and applied: by this server if it leads, else by
+    /// the leader, to which it is forwarded once.
     ///
-    /// The topics it touched have been published; the answer's `changes` are empty.
+    /// At the leader the topics it touched have been published; the answer's `changes` are empty. It is tried again
+    /// only where it is certain that it was not proposed, so nothing is ever applied twice.
     ///
     /// # Errors
     /// [`WriteError`]; only `NoLeader` promises that nothing was written.
@@ -156,16 +177,10 @@ impl Consensus {
         let proposed = Proposed(Arc::new(Proposal { id, now_ms, command }));
         let mut hold = Hold::new(self.inner.hold_time);
         loop {
-            match self.inner.raft.client_write(proposed.clone()).await {
-                Ok(response) => {
-                    let Answer(Some((index, reply))) = response.data else { return Err(WriteError::Unknown) };
-                    return Ok(Applied { index, reply, changes: Vec::new() });
-                }
-                Err(RaftError::Fatal(fatal)) => return Err(WriteError::Stopped(explain(&fatal))),
-                Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => return Err(WriteError::Unknown),
-                // Refused before the log: trying again cannot write it twice.
-                Err(RaftError::APIError(_)) => hold.pause().await.map_err(|Expired| WriteError::NoLeader)?,
+            if let Outcome::Applied(index, reply) = self.inner.propose(&proposed).await? {
+                return Ok(Applied { index, reply, changes: Vec::new() });
             }
+            hold.pause().await.map_err(|Expired| WriteError::NoLeader)?;
         }
     }
 
@@ -174,7 +189,7 @@ impl Consensus {
     /// Costs one atomic load while this server is the only voter. That is safe: no entry commits without it, so no
     /// other server can acknowledge a write; each write is published before it is acknowledged, so the store holds
     /// every write acknowledged before this call; and the voters only change through this handle, which ends the
-    /// shortcut before it proposes the change.
+    /// shortcut before it proposes the change. Otherwise the leader is asked, once for all who ask at the same time.
     ///
     /// # Errors
     /// [`ReadError`].
@@ -182,20 +197,7 @@ impl Consensus {
         if self.inner.alone.load(Ordering::Acquire) {
             return Ok(());
         }
-        let policy = match mode {
-            ReadMode::Lease => ReadPolicy::LeaseRead,
-            ReadMode::Quorum => ReadPolicy::ReadIndex,
-        };
-        let mut hold = Hold::new(self.inner.hold_time);
-        loop {
-            match self.inner.raft.ensure_linearizable(policy.clone()).await {
-                Ok(_) => return Ok(()),
-                Err(RaftError::Fatal(fatal)) => return Err(ReadError::Stopped(explain(&fatal))),
-                Err(RaftError::APIError(
-                    LinearizableReadError::ForwardToLeader(_) | LinearizableReadError::QuorumNotEnough(_),
-                )) => hold.pause().await.map_err(|Expired| ReadError::NoLeader)?,
-            }
-        }
+        self.inner.barrier(mode).await
     }
 
     /// Who leads right now.
@@ -206,6 +208,20 @@ impl Consensus {
         let leader = metrics.current_leader.and_then(|leader| self.server(membership, leader));
         let is_self = metrics.current_leader == Some(self.inner.raft_id);
         Leadership { leader, is_self, term: metrics.vote.leader_id.term }
+    }
+
+    /// How long ago the leader was last heard; zero when this server leads, `None` when none was heard since the start.
+    pub fn last_contact(&self) -> Option<Duration> {
+        if self.inner.raft.server_metrics().borrow_watched().current_leader == Some(self.inner.raft_id) {
+            return Some(Duration::ZERO);
+        }
+        let heard = *self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.map(|at| at.elapsed())
+    }
+
+    /// Which cluster this server is a member of: chosen at random when it was formed. `None` until it is a member.
+    pub fn cluster(&self) -> Option<u128> {
+        Some(self.inner.cluster()).filter(|cluster| *cluster != 0)
     }
 
     /// Whether a leader is known. Unlike [`Consensus::leadership`] it allocates nothing: every read asks.
@@ -236,13 +252,8 @@ impl Consensus {
         membership.nodes().filter_map(|(id, _)| self.server(membership, *id)).collect()
     }
 
-    /// A member as it is; this server as configured, since its address may be newer than the membership.
     fn server(&self, membership: &Membership, id: u64) -> Option<Server> {
-        let voter = membership.voter_ids().any(|voter| voter == id);
-        if id == self.inner.raft_id {
-            return Some(Server { voter, ..self.inner.server.clone() });
-        }
-        membership.get_node(&id).map(|node| node.to_server(voter))
+        self.inner.server(membership, id)
     }
 
     /// Figures for operators.
@@ -289,6 +300,100 @@ impl Consensus {
             tracing::warn!(%error, "raft did not stop cleanly");
         }
         self.inner.disk.close().await;
+    }
+}
+
+/// What came of one try to propose.
+pub(crate) enum Outcome {
+    Applied(u64, Reply),
+    /// Refused before the log: trying again cannot write it twice.
+    NotProposed,
+}
+
+/// Where the leader is.
+pub(crate) enum Leader {
+    Here,
+    There(u64, Server),
+    Nowhere,
+}
+
+impl Inner {
+    /// A member as it is; this server as configured, since its address may be newer than the membership.
+    pub(crate) fn server(&self, membership: &Membership, id: u64) -> Option<Server> {
+        let voter = membership.voter_ids().any(|voter| voter == id);
+        if id == self.raft_id {
+            return Some(Server { voter, ..self.server.clone() });
+        }
+        membership.get_node(&id).map(|node| node.to_server(voter))
+    }
+
+    pub(crate) fn cluster(&self) -> u128 {
+        cluster_of(self.raft.server_metrics().borrow_watched().membership_config.membership())
+    }
+
+    pub(crate) fn leader(&self) -> Leader {
+        let metrics = self.raft.server_metrics();
+        let metrics = metrics.borrow_watched();
+        match metrics.current_leader {
+            Some(id) if id == self.raft_id => Leader::Here,
+            Some(id) => match self.server(metrics.membership_config.membership(), id) {
+                Some(server) => Leader::There(id, server),
+                None => Leader::Nowhere,
+            },
+            None => Leader::Nowhere,
+        }
+    }
+
+    /// Asks another server; gives up after `limit`.
+    pub(crate) async fn call<A: serde::de::DeserializeOwned>(
+        &self,
+        (to, server): (u64, &Server),
+        rpc: Rpc,
+        message: &impl Serialize,
+        limit: Duration,
+    ) -> Result<A, CallError> {
+        let envelope = Envelope { cluster: self.cluster(), from: self.raft_id, to };
+        let answer = call(&*self.transport, envelope, server, rpc, message);
+        tokio::time::timeout(limit, answer).await.unwrap_or(Err(CallError::Timeout))
+    }
+
+    /// Tries once to get a proposal into the log, here or at the leader.
+    async fn propose(&self, proposed: &Proposed) -> Result<Outcome, WriteError> {
+        if self.alone.load(Ordering::Acquire) {
+            return self.propose_here(proposed).await;
+        }
+        match self.leader() {
+            Leader::Here => {
+                let answer = tokio::time::timeout(WRITE_TIMEOUT, self.propose_here(proposed)).await;
+                answer.unwrap_or(Err(WriteError::Unknown))
+            }
+            Leader::There(id, server) => {
+                match self.call((id, &server), Rpc::Forward, &*proposed.0, WRITE_TIMEOUT).await {
+                    Ok(Forwarded::Applied { index, reply }) => Ok(Outcome::Applied(index, reply)),
+                    Ok(Forwarded::NotLeader) | Err(CallError::NotSent(_) | CallError::Refused(_)) => {
+                        Ok(Outcome::NotProposed)
+                    }
+                    Ok(Forwarded::Unknown) | Err(CallError::Lost(_) | CallError::Timeout) => Err(WriteError::Unknown),
+                }
+            }
+            Leader::Nowhere => match &self.raft.metrics().borrow_watched().running_state {
+                Err(fatal) => Err(WriteError::Stopped(explain(fatal))),
+                Ok(()) => Ok(Outcome::NotProposed),
+            },
+        }
+    }
+
+    /// Tries once to get a proposal into the log of this server.
+    pub(crate) async fn propose_here(&self, proposed: &Proposed) -> Result<Outcome, WriteError> {
+        match self.raft.client_write(proposed.clone()).await {
+            Ok(response) => match response.data {
+                Answer(Some((index, reply))) => Ok(Outcome::Applied(index, reply)),
+                Answer(None) => Err(WriteError::Unknown),
+            },
+            Err(RaftError::Fatal(fatal)) => Err(WriteError::Stopped(explain(&fatal))),
+            Err(RaftError::APIError(ClientWriteError::LogEntryDiscarded(_))) => Err(WriteError::Unknown),
+            Err(RaftError::APIError(_)) => Ok(Outcome::NotProposed),
+        }
     }
 }
 

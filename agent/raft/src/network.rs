@@ -1,7 +1,8 @@
 //! openraft's network over a [`Transport`] that only moves bytes.
 //!
-//! Owns how Raft's messages become bytes. Never opens a connection: the daemon
-//! brings the transport, and a server that is alone brings [`Alone`].
+//! Owns what Raft makes of an answer that does not come, and how a snapshot is
+//! cut into pieces. Never opens a connection: the daemon brings the transport,
+//! and a server that is alone brings [`Alone`].
 
 use std::fmt;
 use std::future::Future;
@@ -21,28 +22,22 @@ use serde::de::DeserializeOwned;
 use crate::Server;
 use crate::disk::BoxFuture;
 use crate::types::{ServerNode, Snapshot, TypeConfig, Vote};
+use crate::wire::{self, CHUNK_BYTES, Chunk, Envelope, Received, Rpc};
 
-/// What a message asks of the server it goes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rpc {
-    /// Append entries, or a heartbeat.
-    Append,
-    /// Vote for the sender.
-    Vote,
-    /// Say whether you would.
-    PreVote,
-    /// Install a snapshot.
-    Snapshot,
-    /// Take over as leader.
-    TransferLeader,
-}
+/// The time one piece of a snapshot may take.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The time the last piece may take: the other side stores the snapshot before it answers.
+const INSTALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a message was not answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransportError {
-    /// There is no connection to the server: Raft waits a while before it tries again.
+    /// There is no connection to the server, and nothing was sent. Raft waits a while before it tries again.
     Unreachable(String),
-    /// The connection broke, or the answer made no sense.
+    /// The server received the message and did not act upon it: what [`crate::Consensus::handle`] refused.
+    Refused(String),
+    /// The connection broke, or the answer made no sense. The server may have acted upon the message.
     Broken(String),
 }
 
@@ -50,6 +45,7 @@ impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             TransportError::Unreachable(why) => write!(f, "server is unreachable: {why}"),
+            TransportError::Refused(why) => write!(f, "server refused the message: {why}"),
             TransportError::Broken(why) => write!(f, "message was not answered: {why}"),
         }
     }
@@ -59,10 +55,12 @@ impl std::error::Error for TransportError {}
 
 /// Carries Raft's messages between servers.
 pub trait Transport: Send + Sync + 'static {
-    /// Sends `body` to `target` and returns its answer. Raft gives up by itself and drops the future.
+    /// Sends `body` to `target` and returns its answer: what [`crate::Consensus::handle`] made of it there.
+    ///
+    /// Raft gives up by itself and drops the future. Bodies have at most [`crate::wire::MESSAGE_BYTES_MAX`] bytes.
     ///
     /// # Errors
-    /// [`TransportError`]; the message may have been received all the same.
+    /// [`TransportError`]. `Unreachable` and `Refused` promise that nothing happened: a write is tried again after them.
     fn call<'a>(
         &'a self,
         target: &'a Server,
@@ -81,6 +79,36 @@ impl Transport for Alone {
     }
 }
 
+/// Why a server was not heard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum CallError {
+    /// It has not received the message.
+    NotSent(TransportError),
+    /// It has not acted upon the message.
+    Refused(TransportError),
+    /// It may have acted upon the message.
+    Lost(TransportError),
+    /// As `Lost`, after the time that was given.
+    Timeout,
+}
+
+/// Sends a message and reads its answer.
+pub(crate) async fn call<A: DeserializeOwned>(
+    transport: &dyn Transport,
+    envelope: Envelope,
+    target: &Server,
+    rpc: Rpc,
+    message: &impl Serialize,
+) -> Result<A, CallError> {
+    let body = wire::seal(envelope, message);
+    match transport.call(target, rpc, body).await {
+        Ok(answer) => wire::read(&answer).map_err(|why| CallError::Lost(TransportError::Broken(why.to_string()))),
+        Err(error @ TransportError::Unreachable(_)) => Err(CallError::NotSent(error)),
+        Err(error @ TransportError::Refused(_)) => Err(CallError::Refused(error)),
+        Err(error @ TransportError::Broken(_)) => Err(CallError::Lost(error)),
+    }
+}
+
 /// Makes a [`Peer`] for every other server.
 pub struct Network {
     pub(crate) id: u64,
@@ -91,37 +119,62 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, node: &ServerNode) -> Peer {
-        Peer { id: self.id, target, server: node.to_server(true), transport: self.transport.clone() }
+        let envelope = Envelope { cluster: node.cluster, from: self.id, to: target };
+        Peer { envelope, server: node.to_server(true), transport: self.transport.clone() }
     }
 }
 
 /// Another server, as Raft reaches it.
 pub struct Peer {
-    id: u64,
-    target: u64,
+    envelope: Envelope,
     server: Server,
     transport: Arc<dyn Transport>,
 }
 
 impl Peer {
-    async fn call<Q, A>(
+    async fn call<A: DeserializeOwned>(
         &self,
         rpc: Rpc,
         action: RPCTypes,
         limit: Duration,
-        request: &Q,
-    ) -> Result<A, RPCError<TypeConfig>>
-    where
-        Q: Serialize,
-        A: DeserializeOwned,
-    {
-        let body = postcard::to_stdvec(request).map_err(|error| NetworkError::new(&error))?;
-        let answer = tokio::time::timeout(limit, self.transport.call(&self.server, rpc, body)).await;
-        match answer {
-            Ok(Ok(body)) => postcard::from_bytes(&body).map_err(|error| NetworkError::new(&error).into()),
-            Ok(Err(error @ TransportError::Unreachable(_))) => Err(Unreachable::new(&error).into()),
-            Ok(Err(error @ TransportError::Broken(_))) => Err(NetworkError::new(&error).into()),
-            Err(_) => Err(Timeout { action, id: self.id, target: self.target, timeout: limit }.into()),
+        message: &impl Serialize,
+    ) -> Result<A, RPCError<TypeConfig>> {
+        let answer = call(&*self.transport, self.envelope, &self.server, rpc, message);
+        match tokio::time::timeout(limit, answer).await.unwrap_or(Err(CallError::Timeout)) {
+            Ok(answer) => Ok(answer),
+            // A server that refuses goes on doing so for a while: it is not asked again at once.
+            Err(CallError::NotSent(error) | CallError::Refused(error)) => Err(Unreachable::new(&error).into()),
+            Err(CallError::Lost(error)) => Err(NetworkError::new(&error).into()),
+            Err(CallError::Timeout) => {
+                let Envelope { from: id, to: target, .. } = self.envelope;
+                Err(Timeout { action, id, target, timeout: limit }.into())
+            }
+        }
+    }
+
+    /// Sends a snapshot piece by piece, from wherever the other side says.
+    async fn send_snapshot(
+        &self,
+        vote: Vote,
+        snapshot: Snapshot,
+    ) -> Result<SnapshotResponse<TypeConfig>, RPCError<TypeConfig>> {
+        let Snapshot { meta, snapshot } = snapshot;
+        let mut chunk =
+            Chunk { vote, meta, size_bytes: snapshot.len() as u64, offset: 0, bytes: Vec::with_capacity(CHUNK_BYTES) };
+        loop {
+            let from = usize::try_from(chunk.offset).unwrap_or(usize::MAX).min(snapshot.len());
+            let to = (from + CHUNK_BYTES).min(snapshot.len());
+            chunk.bytes.clear();
+            chunk.bytes.extend_from_slice(&snapshot[from..to]);
+            let limit = if to == snapshot.len() { INSTALL_TIMEOUT } else { CHUNK_TIMEOUT };
+            match self.call(Rpc::Snapshot, RPCTypes::InstallSnapshot, limit, &chunk).await? {
+                Received::Whole(response) => return Ok(response),
+                Received::From(offset) if offset != chunk.offset && offset < chunk.size_bytes => chunk.offset = offset,
+                Received::From(offset) => {
+                    let why = format!("asked for {offset} of {} bytes of a snapshot", chunk.size_bytes);
+                    return Err(NetworkError::new(&TransportError::Broken(why)).into());
+                }
+            }
         }
     }
 }
@@ -134,7 +187,8 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         rpc: AppendEntriesRequest<TypeConfig>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RPCError<TypeConfig>> {
-        self.call(Rpc::Append, RPCTypes::AppendEntries, option.soft_ttl(), &rpc).await
+        let kind = if rpc.entries.is_empty() { Rpc::Heartbeat } else { Rpc::Append };
+        self.call(kind, RPCTypes::AppendEntries, option.soft_ttl(), &rpc).await
     }
 
     async fn vote(
@@ -158,15 +212,12 @@ impl RaftNetworkV2<TypeConfig> for Peer {
         vote: Vote,
         snapshot: Snapshot,
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
-        option: RPCOption,
+        _: RPCOption,
     ) -> Result<SnapshotResponse<TypeConfig>, StreamingError<TypeConfig>> {
-        let request = (vote, snapshot.meta, snapshot.snapshot);
         tokio::select! {
             biased;
             closed = cancel => Err(closed.into()),
-            answer = self.call(Rpc::Snapshot, RPCTypes::InstallSnapshot, option.soft_ttl(), &request) => {
-                answer.map_err(Into::into)
-            }
+            answer = self.send_snapshot(vote, snapshot) => answer.map_err(Into::into),
         }
     }
 

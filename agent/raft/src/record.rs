@@ -15,8 +15,8 @@ use openraft::impls::leader_id_std::LeaderId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::types::log_id;
 use crate::types::{Entry, LogId, Membership, Payload, Proposed, ServerNode, SnapshotMeta, StoredMembership, Vote};
+use crate::types::{cluster_of, log_id};
 
 /// The version byte in front of every record this build writes.
 pub const RECORD_VERSION: u8 = 1;
@@ -118,7 +118,7 @@ impl From<&Membership> for MembershipRecord {
         let voters = membership.get_joint_config().iter().map(|set| set.iter().copied().collect()).collect();
         let servers = membership
             .nodes()
-            .map(|(raft_id, ServerNode { id, node, address })| ServerRecord {
+            .map(|(raft_id, ServerNode { id, node, address, cluster: _ })| ServerRecord {
                 raft_id: *raft_id,
                 id: id.clone(),
                 node: node.clone(),
@@ -129,19 +129,33 @@ impl From<&Membership> for MembershipRecord {
     }
 }
 
-impl TryFrom<MembershipRecord> for Membership {
-    type Error = io::Error;
+/// The membership of a record, with the cluster that follows it.
+fn membership(MembershipRecord { voters, servers }: MembershipRecord, rest: &[u8]) -> io::Result<Membership> {
+    if voters.is_empty() {
+        return Ok(Membership::default());
+    }
+    let cluster = decode_cluster(rest)?;
+    let voters = voters.into_iter().map(|set| set.into_iter().collect::<BTreeSet<_>>()).collect();
+    let nodes: BTreeMap<u64, ServerNode> = servers
+        .into_iter()
+        .map(|ServerRecord { raft_id, id, node, address }| (raft_id, ServerNode { id, node, address, cluster }))
+        .collect();
+    Membership::new(voters, nodes).map_err(|why| damaged("membership", why))
+}
 
-    fn try_from(MembershipRecord { voters, servers }: MembershipRecord) -> io::Result<Self> {
-        if voters.is_empty() {
-            return Ok(Membership::default());
-        }
-        let voters = voters.into_iter().map(|set| set.into_iter().collect::<BTreeSet<_>>()).collect();
-        let nodes: BTreeMap<u64, ServerNode> = servers
-            .into_iter()
-            .map(|ServerRecord { raft_id, id, node, address }| (raft_id, ServerNode { id, node, address }))
-            .collect();
-        Membership::new(voters, nodes).map_err(|why| damaged("membership", why))
+/// The cluster behind a record with a membership. Nothing at all for none: such records were written before clusters
+/// had an id, and are as they were.
+fn encode_cluster(cluster: u128, bytes: Vec<u8>) -> Vec<u8> {
+    match cluster {
+        0 => bytes,
+        cluster => postcard::to_extend(&cluster, bytes).expect("a number is no type that postcard refuses"),
+    }
+}
+
+fn decode_cluster(rest: &[u8]) -> io::Result<u128> {
+    match rest {
+        [] => Ok(0),
+        rest => postcard::from_bytes(rest).map_err(|why| damaged("cluster id", why)),
     }
 }
 
@@ -170,8 +184,10 @@ pub(crate) fn encode_entry(entry: &Entry) -> Bytes {
         Payload::Membership(membership) => PayloadRecord::Membership(membership.into()),
     };
     let mut bytes = encode(&EntryHead { id: entry.log_id.into(), payload });
-    if let Payload::Normal(Proposed(proposal)) = &entry.payload {
-        bytes.extend_from_slice(&proposal.encode());
+    match &entry.payload {
+        Payload::Blank => {}
+        Payload::Normal(Proposed(proposal)) => bytes.extend_from_slice(&proposal.encode()),
+        Payload::Membership(membership) => bytes = encode_cluster(cluster_of(membership), bytes),
     }
     bytes.into()
 }
@@ -184,7 +200,7 @@ pub(crate) fn decode_entry(bytes: &[u8]) -> io::Result<Entry> {
             let proposal = Proposal::decode(rest).map_err(|why| damaged("log entry", why))?;
             Payload::Normal(Proposed(Arc::new(proposal)))
         }
-        PayloadRecord::Membership(membership) => Payload::Membership(membership.try_into()?),
+        PayloadRecord::Membership(record) => Payload::Membership(membership(record, rest)?),
     };
     Ok(Entry { log_id: id.into(), payload })
 }
@@ -198,12 +214,13 @@ pub(crate) fn encode_snapshot_head(head: &SnapshotHead) -> Bytes {
         chunks: *chunks,
         size_bytes: *size_bytes,
     };
-    encode(&record).into()
+    encode_cluster(cluster_of(last_membership.membership()), encode(&record)).into()
 }
 
 pub(crate) fn decode_snapshot_head(bytes: &[u8]) -> io::Result<SnapshotHead> {
-    let (SnapshotRecord { last, membership_at, membership, chunks, size_bytes }, _) = decode("snapshot", bytes)?;
-    let last_membership = StoredMembership::new(membership_at.map(Into::into), membership.try_into()?);
+    let (record, rest) = decode("snapshot", bytes)?;
+    let SnapshotRecord { last, membership_at, membership: members, chunks, size_bytes } = record;
+    let last_membership = StoredMembership::new(membership_at.map(Into::into), membership(members, rest)?);
     let meta = SnapshotMeta { last_log_id: last.map(Into::into), last_membership };
     Ok(SnapshotHead { meta, chunks, size_bytes })
 }

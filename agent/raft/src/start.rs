@@ -5,7 +5,7 @@
 //! anything is answered. Read `Settings` before changing a default: two of
 //! openraft's own are unsafe here.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,21 +15,22 @@ use std::time::Duration;
 use agent_core::store::Store;
 use openraft::alias::WatchReceiverOf;
 use openraft::async_runtime::WatchReceiver;
-use openraft::errors::{Fatal, InitializeError, RaftError};
+use openraft::errors::{Fatal, RaftError};
 use openraft::metrics::RaftServerMetrics;
-use openraft::{ReadPolicy, SnapshotPolicy};
+use openraft::{RaftLogReader, ReadPolicy, SnapshotPolicy};
 
 use crate::compaction::Meter;
 use crate::consensus::{Consensus, Expired, Hold, Inner, Raft, Server, explain};
 use crate::disk::Disk;
 use crate::log::LogStore;
 use crate::machine::Machine;
+use crate::members::{ChangeError, initialize};
 use crate::network::{Network, Transport};
 use crate::snapshot::SnapshotStore;
-use crate::types::{Membership, ServerNode, SnapshotMeta, TypeConfig, raft_id};
+use crate::types::{Membership, SnapshotMeta, TypeConfig, raft_id};
 
-/// The time one message with a whole snapshot may take.
-const SNAPSHOT_TIMEOUT_MS: u64 = 60_000;
+/// The time all pieces of a snapshot may take. What has arrived by then is not sent again.
+const SNAPSHOT_TIMEOUT_MS: u64 = 600_000;
 
 /// The time an only voter may take to elect itself and apply its log. Only a disk that hangs exceeds it.
 const LEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -147,26 +148,45 @@ async fn start(config: Config) -> Result<Consensus, StartError> {
     let machine = Machine::new(store, snapshots);
     let reached = machine.reached();
     let settings = Arc::new(settings(timing)?);
-    let network = Network { id, transport };
+    let network = Network { id, transport: transport.clone() };
     let raft = Raft::build(id, settings, network, log.clone(), machine).await?;
 
     let membership = newest_membership(&log, &reached).await.map_err(StartError::Disk)?;
-    check_owner(&membership, id, &server)?;
+    if bootstrap {
+        check_owner(&membership, id, &server)?;
+    }
     let is_new = membership.nodes().next().is_none();
     let alone = is_alone(&membership, id) || (is_new && bootstrap);
-    if log.has_vote() && !alone {
+    if !alone || voted_for_another(&log, id).await.map_err(StartError::Disk)? {
         // A lease granted before the restart is forgotten, and its holder may still read under it: let it run out.
-        tokio::time::sleep(timing.election_max).await;
+        if log.has_vote() {
+            tokio::time::sleep(timing.election_max).await;
+        }
     }
     raft.run();
     if is_new && bootstrap {
-        initialize(&raft, id, &server).await?;
+        initialize(&raft, std::slice::from_ref(&server), stamp().0).await.map_err(not_initialized)?;
     }
     if alone {
         lead(&raft).await?;
     }
-    let (alone, shut_down) = (AtomicBool::new(alone), AtomicBool::new(false));
-    let inner = Arc::new(Inner { raft, raft_id: id, server, disk, stamp, hold_time, alone, shut_down });
+    let inner = Arc::new(Inner {
+        raft,
+        raft_id: id,
+        server,
+        timing,
+        disk,
+        transport,
+        stamp,
+        hold_time,
+        lease_reads: Arc::default(),
+        quorum_reads: Arc::default(),
+        changing: tokio::sync::Mutex::default(),
+        receiving: Mutex::default(),
+        heard: Mutex::default(),
+        alone: AtomicBool::new(alone),
+        shut_down: AtomicBool::new(false),
+    });
     tokio::spawn(attend(Arc::downgrade(&inner), inner.raft.server_metrics(), meter));
     Ok(Consensus { inner })
 }
@@ -201,12 +221,19 @@ async fn newest_membership(log: &LogStore, reached: &Mutex<SnapshotMeta>) -> io:
     Ok(newer.unwrap_or_else(|| reached.last_membership.membership().clone()))
 }
 
+/// Whether the last vote was another server's. Then this one may be the last of several, and one that was removed may not know.
+async fn voted_for_another(log: &LogStore, id: u64) -> io::Result<bool> {
+    let vote = log.clone().read_vote().await?;
+    Ok(vote.is_some_and(|vote| vote.leader_id.voted_for != id))
+}
+
 fn is_alone(membership: &Membership, id: u64) -> bool {
     let is_only_me = |voters: &BTreeSet<u64>| voters.len() == 1 && voters.contains(&id);
     membership.nodes().count() == 1 && membership.get_joint_config().iter().all(is_only_me)
 }
 
-/// Refuses the log of a data centre of one that is another server's: this one could neither lead nor be told apart.
+/// Refuses the log of a data centre of one that is another server's, where this one was to be one itself: it could not
+/// lead. A server that joins others may well hold the first entries of a log that began with one of them.
 fn check_owner(membership: &Membership, id: u64, server: &Server) -> Result<(), StartError> {
     let mut nodes = membership.nodes();
     match (nodes.next(), nodes.next()) {
@@ -217,12 +244,10 @@ fn check_owner(membership: &Membership, id: u64, server: &Server) -> Result<(), 
     }
 }
 
-async fn initialize(raft: &Raft, id: u64, server: &Server) -> Result<(), StartError> {
-    match raft.initialize(BTreeMap::from([(id, ServerNode::from(server))])).await {
-        // An earlier start got as far as the vote: the election goes on from there.
-        Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
-        Err(RaftError::APIError(error)) => Err(StartError::Settings(error.to_string())),
-        Err(RaftError::Fatal(fatal)) => Err(fatal.into()),
+fn not_initialized(error: ChangeError) -> StartError {
+    match error {
+        ChangeError::Refused(why) => StartError::Settings(why),
+        ChangeError::Unknown | ChangeError::NoLeader => StartError::Stopped(error.to_string()),
     }
 }
 
@@ -245,7 +270,7 @@ async fn lead(raft: &Raft) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Asks for snapshots when they are due, and ends the read shortcut when Raft stops.
+/// Asks for snapshots when they are due, finishes what a dead leader began, and ends the read shortcut when Raft stops.
 async fn attend(
     inner: Weak<Inner>,
     mut metrics: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
@@ -255,7 +280,10 @@ async fn attend(
         tokio::select! {
             biased;
             changed = metrics.changed() => match changed {
-                Ok(()) => continue,
+                Ok(()) => {
+                    finish_change(&inner, &metrics);
+                    continue;
+                }
                 Err(_) => break,
             },
             () = meter.due() => {}
@@ -272,5 +300,22 @@ async fn attend(
     }
     if let Some(inner) = inner.upgrade() {
         inner.alone.store(false, Ordering::Release);
+    }
+}
+
+/// A leader that finds the servers half-way between two sets goes the other half, unless it is at it already.
+fn finish_change(inner: &Weak<Inner>, metrics: &WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>) {
+    let Some(inner) = inner.upgrade() else { return };
+    let is_due = {
+        let metrics = metrics.borrow_watched();
+        metrics.current_leader == Some(inner.raft_id)
+            && metrics.membership_config.membership().get_joint_config().len() > 1
+    };
+    if is_due && inner.changing.try_lock().is_ok() {
+        tokio::spawn(async move {
+            let _one_at_a_time = inner.changing.lock().await;
+            // Another leader does it if this one does not.
+            inner.finish_joint().await.ok();
+        });
     }
 }

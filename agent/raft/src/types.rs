@@ -34,6 +34,7 @@ pub(crate) type Membership = openraft::Membership<u64, ServerNode>;
 pub(crate) type StoredMembership = openraft::alias::StoredMembershipOf<TypeConfig>;
 pub(crate) type SnapshotMeta = openraft::alias::SnapshotMetaOf<TypeConfig>;
 pub(crate) type Snapshot = openraft::alias::SnapshotOf<TypeConfig, Vec<u8>>;
+pub(crate) type SnapshotResponse = openraft::raft::SnapshotResponse<TypeConfig>;
 
 /// A proposal on its way through the log. Shared, because the log, its ring and the disk all hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,26 +59,27 @@ pub struct ServerNode {
     pub node: String,
     /// Where its RPC port listens.
     pub address: SocketAddr,
+    /// The cluster it is a member of: chosen at random by whoever formed it. Zero where it is not known.
+    pub cluster: u128,
 }
 
 impl Default for ServerNode {
     /// A server nobody knows anything about.
     fn default() -> Self {
         let address = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        ServerNode { id: String::new(), node: String::new(), address }
-    }
-}
-
-impl From<&Server> for ServerNode {
-    fn from(server: &Server) -> Self {
-        let Server { id, node, address, voter: _ } = server;
-        ServerNode { id: id.clone(), node: node.clone(), address: *address }
+        ServerNode { id: String::new(), node: String::new(), address, cluster: 0 }
     }
 }
 
 impl ServerNode {
+    /// A member of `cluster`.
+    pub(crate) fn new(server: &Server, cluster: u128) -> Self {
+        let Server { id, node, address, voter: _ } = server;
+        ServerNode { id: id.clone(), node: node.clone(), address: *address, cluster }
+    }
+
     pub(crate) fn to_server(&self, voter: bool) -> Server {
-        let ServerNode { id, node, address } = self;
+        let ServerNode { id, node, address, cluster: _ } = self;
         Server { id: id.clone(), node: node.clone(), address: *address, voter }
     }
 }
@@ -90,6 +92,11 @@ pub(crate) fn raft_id(node_id: &str) -> u64 {
     node_id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+/// The cluster that `membership` is of; zero while there is none.
+pub(crate) fn cluster_of(membership: &Membership) -> u128 {
+    membership.nodes().next().map_or(0, |(_, node)| node.cluster)
 }
 
 /// The log id at `index`, proposed in `term`.

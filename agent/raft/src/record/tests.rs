@@ -6,7 +6,12 @@ use agent_core::state::{Command, Proposal};
 use super::*;
 
 fn membership() -> Membership {
-    let node = ServerNode { id: "adf4".into(), node: "n1".into(), address: "10.0.0.1:8300".parse().unwrap() };
+    membership_of(0)
+}
+
+fn membership_of(cluster: u128) -> Membership {
+    let address = "10.0.0.1:8300".parse().unwrap();
+    let node = ServerNode { id: "adf4".into(), node: "n1".into(), address, cluster };
     Membership::new(vec![BTreeSet::from([3])], BTreeMap::from([(3, node)])).unwrap()
 }
 
@@ -26,6 +31,8 @@ fn stored_bytes_never_change() {
     let entry = Entry { log_id: log_id(2, 300), payload: Payload::Membership(membership()) };
     let servers = b"\x01\x03\x04adf4\x02n1\x00\x0a\x00\x00\x01\xec\x40";
     assert_eq!(*encode_entry(&entry), [&[1, 2, 172, 2, 2, 1, 1, 3], servers.as_slice()].concat());
+    let entry = Entry { log_id: log_id(2, 300), payload: Payload::Membership(membership_of(300)) };
+    assert_eq!(*encode_entry(&entry), [&[1, 2, 172, 2, 2, 1, 1, 3], servers.as_slice(), &[172, 2]].concat());
     let meta = SnapshotMeta {
         last_log_id: Some(log_id(2, 300)),
         last_membership: StoredMembership::new(Some(log_id(1, 1)), membership()),
@@ -36,7 +43,8 @@ fn stored_bytes_never_change() {
 
 #[test]
 fn what_was_stored_is_read_back() {
-    for payload in [Payload::Blank, put().payload, Payload::Membership(membership())] {
+    let memberships = [membership(), membership_of(u128::MAX)].map(Payload::Membership);
+    for payload in [Payload::Blank, put().payload].into_iter().chain(memberships) {
         let entry = Entry { log_id: log_id(9, 1 << 40), payload };
         assert_eq!(decode_entry(&encode_entry(&entry)).unwrap(), entry);
     }
