@@ -192,7 +192,9 @@ impl Gossip {
         match (answer, stream_use) {
             (Ok(Answer::Exchange(theirs)), StreamUse::Join(ticket, _)) => {
                 self.events.skip_until(theirs.event_time);
-                self.merge(now, theirs, false);
+                // To somebody who was alone all is news, and to nobody else. Who brings others tells them.
+                let brings_others = self.table.living() > 1;
+                self.merge(now, theirs, brings_others);
                 self.join_reached(now, ticket);
             }
             (Ok(Answer::Exchange(theirs)), StreamUse::Exchange(_)) => self.merge(now, theirs, true),
@@ -280,7 +282,7 @@ impl Gossip {
         Snapshot { join, sender: self.my_name(), time, event_time, members, events }
     }
 
-    /// Takes in what somebody else knows. `spreads` is off for a newcomer, whose news is everybody else's past.
+    /// Takes in what somebody else knows, and passes it on if it `spreads`.
     fn merge(&mut self, now: Instant, theirs: Snapshot, spreads: bool) {
         self.clock.witness(theirs.time);
         let sender = theirs.sender;

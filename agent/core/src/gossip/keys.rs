@@ -1,8 +1,9 @@
 //! Questions to every member about its keys, and their answers.
 //!
 //! A question is a rumour; answers go straight to who asked. Half-way through
-//! its time, those that have not answered are asked again, straight. A question
-//! is acted upon once, however often it arrives, and an old one never.
+//! its time, those that have not answered are asked again, and answer, over a
+//! stream. A question is acted upon once, however often it arrives, and an old
+//! one never.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,6 +99,8 @@ impl Gossip {
         let answer = KeyAnswer { id: query.id, name: self.my_name(), error, keys };
         if self.is_me(&query.origin) {
             self.hear_key_answer(answer);
+        } else if query.again {
+            self.deliver(query.answer_to, &Message::KeyAnswer(answer));
         } else {
             self.send_whole(query.answer_to, Message::KeyAnswer(answer));
         }
@@ -127,9 +130,10 @@ impl Gossip {
         let end = asked.end;
         let query = KeyQuery { again: true, ..asked.query.clone() };
         let silent: Vec<Arc<str>> = asked.waiting.iter().cloned().collect();
+        let message = Message::KeyQuery(query);
         for name in silent {
             if let Some(to) = self.table.find(&name).and_then(|slot| self.address_of(slot)) {
-                self.send_whole(to, Message::KeyQuery(query.clone()));
+                self.deliver(to, &message);
             }
         }
         self.timers.set(Timer::Keys(id), end);

@@ -437,8 +437,13 @@ impl Gossip {
         if self.envelope.overhead() + wire::LENGTH_BYTES + bytes.len() <= DATAGRAM_BYTES_MAX {
             self.send(to, &[message]);
         } else {
-            self.open_stream(to, StreamUse::Deliver, &Request::Deliver { messages: vec![bytes] });
+            self.deliver(to, &message);
         }
+    }
+
+    /// Sends a message over a stream of its own.
+    pub(super) fn deliver(&mut self, to: SocketAddr, message: &Message) {
+        self.open_stream(to, StreamUse::Deliver, &Request::Deliver { messages: vec![message.encode()] });
     }
 
     /// Opens a stream, unless too many are open; says whether it did.

@@ -49,6 +49,9 @@ mod table;
 mod timers;
 mod wire;
 
+#[cfg(test)]
+mod tests;
+
 pub use config::{Config, DATAGRAM_BYTES_MAX, Network, Timing};
 pub use counters::Counters;
 pub use envelope::{ANSWER_BYTES_MAX, FRAME_HEADER_BYTES, frame_length};
