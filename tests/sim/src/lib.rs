@@ -4,11 +4,12 @@
 //! gives the same [`trace`], and a test says so. [`outside`] is the world an
 //! agent sees, [`network`] carries bytes late or not at all, [`disk`] flushes
 //! late and crashes, [`client`] speaks HTTP. [`world`] runs it all against
-//! [`invariants`]: first chaos, then healing.
+//! [`invariants`]: first chaos, then healing. [`gossip`] simulates large pools of gossip alone.
 
 pub mod client;
 pub mod clients;
 pub mod disk;
+pub mod gossip;
 pub mod invariants;
 pub mod network;
 pub mod outside;

@@ -1,0 +1,70 @@
+//! What happens to messages on their way, and to hosts that are slow.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use agent_core::Instant;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// How a network and its hosts behave. The default is a good one.
+#[derive(Debug)]
+pub struct Weather {
+    /// What decides.
+    pub rng: StdRng,
+    /// The share of datagrams that are lost.
+    pub loss: f64,
+    /// The time a message takes at least.
+    pub latency_min: Duration,
+    /// The time a message takes at most.
+    pub latency_max: Duration,
+    /// Members whose datagrams are lost, both ways.
+    pub blocked: BTreeSet<usize>,
+    /// Members on hosts that stand still most of the time.
+    pub slow: BTreeSet<usize>,
+    /// How long a slow host stands still, again and again.
+    pub stall: Duration,
+    /// How long it runs in between.
+    pub run: Duration,
+}
+
+impl Weather {
+    /// Good weather: 0.2 to 1 ms, nothing lost, nobody slow.
+    pub fn good(seed: u64) -> Weather {
+        Weather {
+            rng: StdRng::seed_from_u64(seed),
+            loss: 0.0,
+            latency_min: Duration::from_micros(200),
+            latency_max: Duration::from_millis(1),
+            blocked: BTreeSet::new(),
+            slow: BTreeSet::new(),
+            stall: Duration::from_secs(3),
+            run: Duration::from_millis(300),
+        }
+    }
+
+    /// Whether a datagram from one member to another is lost.
+    pub fn loses(&mut self, from: usize, to: usize) -> bool {
+        let is_unlucky = self.loss > 0.0 && self.rng.random::<f64>() < self.loss;
+        is_unlucky || self.blocked.contains(&from) || self.blocked.contains(&to)
+    }
+
+    /// How long a message takes.
+    pub fn latency(&mut self) -> Duration {
+        let (min, max) = (self.latency_min.as_nanos() as u64, self.latency_max.as_nanos() as u64);
+        Duration::from_nanos(self.rng.random_range(min..=max))
+    }
+
+    /// When a member is next able to do something: now, or when its host runs again.
+    pub fn awake(&self, member: usize, now: Instant) -> Instant {
+        if !self.slow.contains(&member) {
+            return now;
+        }
+        // Slow hosts do not stand still together.
+        let phase = Duration::from_millis(137 * member as u64);
+        let cycle = self.stall + self.run;
+        let into = (now.since_start() + phase).as_nanos() % cycle.as_nanos();
+        let into = Duration::from_nanos(into as u64);
+        if into < self.stall { now + (self.stall - into) } else { now }
+    }
+}

@@ -1,0 +1,160 @@
+//! Large pools: how soon a death and a change are noticed, and who is wrongly given up.
+//!
+//! `GOSSIP_MEMBERS=5000` simulates that many instead of a thousand; `--nocapture` prints the figures.
+
+use std::time::Duration;
+
+use agent_core::gossip::{Config, Event, Input, Key, KeyOperation, KeyRing, Status, Ticket, Timing};
+use sim::gossip::world::{address, config, tagged};
+use sim::gossip::{Weather, World};
+
+fn members() -> usize {
+    std::env::var("GOSSIP_MEMBERS").ok().and_then(|text| text.parse().ok()).unwrap_or(1000)
+}
+
+fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+fn show(what: &str, time: Option<Duration>) {
+    println!("{:>6} members  {what:<52} {:>8.2} s", members(), time.map_or(f64::NAN, |time| time.as_secs_f64()));
+}
+
+/// A settled pool, some way into its life.
+fn pool(weather: Weather) -> World {
+    let mut world = World::settled(members(), weather);
+    world.run(seconds(2));
+    world
+}
+
+#[test]
+fn a_change_and_a_death_are_noticed() {
+    let mut world = pool(Weather::good(1));
+    world.tell(7, Input::SetTags(tagged("2")));
+    let name = world.member(7).me().profile.name.clone();
+    let has_heard = |member: &agent_core::gossip::Gossip| {
+        member.member(&name).is_some_and(|member| member.profile.tags.get("build") == Some("2"))
+    };
+    let most = world.run_until(0.99, seconds(30), has_heard);
+    show("a change reaches 99 % after", most);
+    show("  memberlist's defaults, by Monte Carlo, for 1,000", Some(Duration::from_millis(1400)));
+    assert!(most.unwrap() < Duration::from_millis(1600), "{most:?}");
+
+    let name = world.member(8).me().profile.name.clone();
+    world.kill(8);
+    let has_failed = |member: &agent_core::gossip::Gossip| {
+        member.member(&name).is_some_and(|member| member.status == Status::Failed)
+    };
+    let first = world.run_until(0.5 / members() as f64, seconds(120), has_failed);
+    let most = world.run_until(0.99, seconds(60), has_failed).zip(first).map(|(rest, first)| first + rest);
+    let shortest = Timing::LAN.suspicion_min(members());
+    show("a death is noticed by the first after", first);
+    show("a death is noticed by 99 % after", most);
+    show("  memberlist's shortest suspicion", Some(shortest));
+    show("  memberlist's longest suspicion", Some(Timing::LAN.suspicion_max(members())));
+    assert!(first.unwrap() >= shortest);
+    assert!(most.unwrap() < shortest + seconds(8), "{most:?}");
+    assert!(world.falsely_failed(agent_core::Instant::START).0.is_empty());
+}
+
+#[test]
+fn nobody_is_given_up_for_lost_datagrams() {
+    let mut world = pool(Weather { loss: 0.05, ..Weather::good(2) });
+    world.run(seconds(40));
+    let sum = |count: fn(&agent_core::gossip::Counters) -> u64| -> u64 {
+        world.up().map(|number| count(world.member(number).counters())).sum()
+    };
+    let (failed, by_stream) = (sum(|counters| counters.probes_failed), sum(|counters| counters.probes_by_stream));
+    println!("5 % loss: {failed} probes failed, {by_stream} were answered by stream alone");
+    assert_eq!(world.falsely_failed(agent_core::Instant::START).0.len(), 0);
+}
+
+#[test]
+fn slow_members_do_not_take_others_down() {
+    let mut weather = Weather::good(3);
+    weather.slow = (0..members()).step_by(100).collect();
+    let slow = weather.slow.clone();
+    let mut world = pool(weather);
+    world.run(seconds(25));
+    let (accused, opinions) = world.falsely_failed(agent_core::Instant::START);
+    let healthy = accused.difference(&slow).count();
+    println!(
+        "1 % slow: {healthy} healthy and {} slow members given up, by {opinions} opinions in all",
+        accused.len() - healthy
+    );
+    assert_eq!(healthy, 0);
+}
+
+#[test]
+fn a_member_whose_datagrams_are_blocked_stays_alive() {
+    let mut weather = Weather::good(4);
+    weather.blocked = [5].into();
+    let mut world = World::settled(100, weather);
+    world.run(seconds(300));
+    assert!(world.falsely_failed(agent_core::Instant::START).0.is_empty());
+    assert!(world.up().all(|at| world.status(5, at) == Some(Status::Alive)));
+}
+
+fn key(byte: u8) -> Key {
+    Key::new(&[byte; 32]).unwrap()
+}
+
+fn encrypted(count: usize, weather: Weather) -> World {
+    let mut world = World::new(weather);
+    for number in 0..count {
+        world.add(Config { keys: KeyRing::new([key(1)]), ..config(number) });
+    }
+    for number in 1..count {
+        world.tell(number, Input::Join { ticket: Ticket(0), addresses: vec![address(0)] });
+    }
+    world.run(seconds(20));
+    world
+}
+
+#[test]
+fn a_wrongly_keyed_member_is_refused() {
+    let mut world = encrypted(20, Weather::good(5));
+    world.add(Config { keys: KeyRing::new([key(9)]), ..config(20) });
+    world.tell(20, Input::Join { ticket: Ticket(0), addresses: vec![address(0), address(1)] });
+    world.run(seconds(30));
+    let contacted = world.events_of(20).find_map(|event| match event {
+        Event::Joined { contacted, .. } => Some(*contacted),
+        _ => None,
+    });
+    assert_eq!(contacted, Some(0));
+    assert!((0..20).all(|at| world.status(20, at).is_none()));
+    assert_eq!(world.member(0).counters().refused_key, 1);
+}
+
+#[test]
+fn a_key_is_rolled_under_loss() {
+    let count = 50;
+    let mut world = encrypted(count, Weather { loss: 0.05, ..Weather::good(6) });
+    let steps = [KeyOperation::Install(key(2)), KeyOperation::Use(key(2)), KeyOperation::Remove(key(1))];
+    for (number, operation) in steps.into_iter().enumerate() {
+        let ticket = Ticket(number as u64);
+        world.tell(3, Input::Keys { ticket, operation });
+        world.run(seconds(15));
+        let answered = world.events_of(3).find_map(|event| match event {
+            Event::KeysAnswered { ticket: of, report } if *of == ticket => Some(report.answered - report.errors.len()),
+            _ => None,
+        });
+        assert_eq!(answered, Some(count));
+    }
+    world.run(seconds(60));
+    assert!(world.up().all(|number| world.member(number).keys() == &KeyRing::new([key(2)])));
+    assert!(world.falsely_failed(agent_core::Instant::START).0.is_empty());
+}
+
+#[test]
+fn the_same_seed_gives_the_same_trace() {
+    let run = |seed| {
+        let mut world = World::settled(60, Weather { loss: 0.05, ..Weather::good(seed) });
+        world.run(seconds(5));
+        world.kill(3);
+        world.run(seconds(40));
+        world.digest()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1).0, run(2).0);
+}
