@@ -65,7 +65,7 @@ impl LogStore {
             vote: loaded.vote.as_deref().map(decode_vote).transpose()?,
             committed: loaded.committed.as_deref().map(|id| decode_log_id("committed log id", id)).transpose()?,
         };
-        meter.grown(loaded.log_bytes);
+        meter.found_log(loaded.log_bytes);
         Ok(LogStore { disk, log: Arc::new(Mutex::new(log)), meter })
     }
 
@@ -83,11 +83,19 @@ impl LogStore {
     /// # Errors
     /// The disk failed or holds what cannot be read.
     pub(crate) async fn newest_membership(&self, applied: Option<LogId>) -> io::Result<Option<Membership>> {
-        let entries = self.entries(next_index(applied), u64::MAX, usize::MAX).await?;
-        Ok(entries.into_iter().rev().find_map(|entry| match entry.payload {
-            Payload::Membership(membership) => Some(membership),
-            Payload::Blank | Payload::Normal(_) => None,
-        }))
+        let mut from = next_index(applied);
+        let mut newest = None;
+        loop {
+            // A piece at a time: the whole log may be larger than the state.
+            let entries = self.entries(from, u64::MAX, MESSAGE_BYTES_MAX).await?;
+            let Some(last) = entries.last() else { return Ok(newest) };
+            from = last.log_id.index + 1;
+            for entry in entries {
+                if let Payload::Membership(membership) = entry.payload {
+                    newest = Some(membership);
+                }
+            }
+        }
     }
 
     /// The entries from `from` to before `to`, as far as there are any and `bytes_max` allows.

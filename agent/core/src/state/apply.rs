@@ -22,7 +22,7 @@ pub fn apply(state: &mut State, index: Index, proposal: &Proposal) -> Applied {
 
 fn run(write: &mut Write<'_>, command: &Command) -> Reply {
     match command {
-        Command::Register(register) => match write.all_or_nothing(|write| write.register(register)) {
+        Command::Register(register) => match write.register_whole(register) {
             Ok(()) => Reply::Done,
             Err(refusal) => Reply::Refused(refusal),
         },

@@ -35,7 +35,7 @@ impl State {
 
     /// Every key that starts with `prefix`, in order. Topic: `KvPrefix`.
     pub fn kv_list(&self, prefix: &str) -> Answer<Vec<Arc<KvEntry>>> {
-        let value: Vec<_> = under(&self.kv, prefix).map(|(_, entry)| entry.clone()).collect();
+        let value: Vec<_> = self.kv.under(prefix).cloned().collect();
         let newest = value.iter().map(|entry| entry.modify_index).max();
         Answer { index: self.prefix_index(prefix, newest), value }
     }
@@ -47,9 +47,9 @@ impl State {
     pub fn kv_keys(&self, prefix: &str, separator: &str) -> Answer<Vec<String>> {
         let mut value: Vec<String> = Vec::new();
         let mut newest = None;
-        for (key, entry) in under(&self.kv, prefix) {
+        for entry in self.kv.under(prefix) {
             newest = newest.max(Some(entry.modify_index));
-            let name = cut_after(key, prefix.len(), separator);
+            let name = cut_after(&entry.key, prefix.len(), separator);
             if value.last().is_none_or(|last| last != name) {
                 value.push(name.to_string());
             }
@@ -67,10 +67,7 @@ impl State {
 }
 
 /// The entries of `table` whose key starts with `prefix`, in order.
-pub(super) fn under<'a, V: Clone>(
-    table: &'a OrdMap<String, V>,
-    prefix: &'a str,
-) -> impl Iterator<Item = (&'a String, &'a V)> {
+fn under<'a, V: Clone>(table: &'a OrdMap<String, V>, prefix: &'a str) -> impl Iterator<Item = (&'a String, &'a V)> {
     let range: (Bound<&str>, Bound<&str>) = (Bound::Included(prefix), Bound::Unbounded);
     table.range::<_, str>(range).take_while(move |(key, _)| key.starts_with(prefix))
 }
@@ -204,7 +201,7 @@ impl Write<'_> {
         }
         self.state.tombstones.remove(&write.key);
         self.mark_key(&write.key);
-        self.state.kv.insert(entry.key.clone(), Arc::new(entry));
+        self.state.kv.insert(Arc::new(entry));
     }
 
     /// Removes a key and leaves a tombstone.
@@ -215,7 +212,7 @@ impl Write<'_> {
     }
 
     fn kv_delete_tree(&mut self, prefix: &str) {
-        let keys: Vec<String> = under(&self.state.kv, prefix).map(|(key, _)| key.clone()).collect();
+        let keys: Vec<String> = self.state.kv.under(prefix).map(|entry| entry.key.clone()).collect();
         if keys.is_empty() {
             return;
         }
@@ -251,7 +248,7 @@ impl Write<'_> {
         } else if let Some(entry) = self.state.kv.get(key).cloned() {
             self.forget_holder(&entry);
             let released = KvEntry { session: SessionId::new(), modify_index: self.index, ..(*entry).clone() };
-            self.state.kv.insert(key.to_string(), Arc::new(released));
+            self.state.kv.insert(Arc::new(released));
             self.mark_key(key);
         }
         if lock_delay_ms > 0 {

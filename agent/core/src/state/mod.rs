@@ -12,6 +12,7 @@ pub mod apply;
 pub mod catalog;
 pub mod command;
 pub mod invariants;
+pub mod keys;
 pub mod kv;
 pub mod session;
 pub mod snapshot;

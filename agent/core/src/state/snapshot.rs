@@ -165,7 +165,7 @@ fn insert(state: &mut State, record: Record) -> Result<(), DecodeError> {
             if !entry.session.is_empty() {
                 state.session_keys.insert((entry.session.clone(), entry.key.clone()), ());
             }
-            state.kv.insert(entry.key.clone(), entry);
+            state.kv.insert(entry);
         }
         Record::Tombstone(key, at) => {
             state.tombstones.insert(key, at);

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
+use super::keys::Keys;
+
 /// The Raft log index of a change. Zero means "never"; answers never carry it.
 pub type Index = u64;
 
@@ -302,7 +304,7 @@ pub struct State {
     /// Checks by folded node name and id.
     pub checks: OrdMap<(NodeName, CheckId), Arc<Check>>,
     /// Keys.
-    pub kv: OrdMap<String, Arc<KvEntry>>,
+    pub kv: Keys,
     /// When a key that is gone was deleted.
     pub tombstones: OrdMap<String, Index>,
     /// Sessions.

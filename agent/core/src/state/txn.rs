@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::command::{CatalogVerb, KvOp, Refusal, TxnFailure, TxnOp, TxnResult};
-use super::kv::{KvOutcome, under};
+use super::kv::KvOutcome;
 use super::tables::{Check, Index, KvEntry, Node, Service, fold};
 use super::write::Write;
 
@@ -84,7 +84,7 @@ impl Write<'_> {
                 results.push(TxnResult::Kv(self.state.kv.get(key).cloned().unwrap_or_else(absent)));
             }
             TxnOp::KvGetTree { prefix } => {
-                results.extend(under(&self.state.kv, prefix).map(|(_, entry)| TxnResult::Kv(entry.clone())));
+                results.extend(self.state.kv.under(prefix).map(|entry| TxnResult::Kv(entry.clone())));
             }
             TxnOp::KvCheckIndex { key, index } => results.push(TxnResult::Kv(self.txn_check_index(key, *index)?)),
             TxnOp::KvCheckSession { key, session } => {

@@ -1,12 +1,12 @@
 //! The disk of a real server: one redb file, written by one thread.
 //!
-//! Owns the file `raft/raft.redb` and the thread that alone touches it. The
-//! thread drains its queue, writes everything in one transaction, syncs once
+//! Owns the file `raft/raft.redb`, the snapshots beside it, and the thread that
+//! alone touches them. The thread drains its queue, writes everything in one transaction, syncs once
 //! and answers in order (group commit): whatever waits shares one sync, and a
 //! lone write waits for nothing. Once a write has failed, every later one fails.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -14,6 +14,7 @@ use redb::{Database, ReadableDatabase, ReadableTable, StorageBackend, TableDefin
 use tokio::sync::{mpsc, oneshot};
 
 use super::open::{self, OpenError};
+use super::snapshot_file::SnapshotFiles;
 use super::{BoxFuture, Bytes, Disk, Done, Loaded, Op, closed};
 
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
@@ -32,6 +33,9 @@ const QUEUE_MAX: usize = 256;
 const BATCH_OPS_MAX: usize = 256;
 /// Bytes that share a transaction; a single larger op still gets one.
 const BATCH_BYTES_MAX: usize = 1 << 20;
+/// The size of a file whose free pages are given back once the log was purged. Smaller ones are about to be filled
+/// again by the same load.
+const SHRINK_BYTES_MIN: u64 = 64 << 20;
 
 enum Request {
     Write(Op, Done),
@@ -54,7 +58,7 @@ impl FileDisk {
     /// [`OpenError`]; nothing was changed, except that an empty file may have been created.
     pub async fn open(data_dir: &Path) -> Result<Arc<Self>, OpenError> {
         let dir = data_dir.join("raft");
-        Self::start(move || open::open_file(&dir)).await
+        Self::start(Some(dir.clone()), move || open::open_file(&dir)).await
     }
 
     /// Opens the database that `backend` holds, creating it when empty. For fault injection.
@@ -62,10 +66,12 @@ impl FileDisk {
     /// # Errors
     /// [`OpenError`].
     pub async fn open_backend(backend: impl StorageBackend) -> Result<Arc<Self>, OpenError> {
-        Self::start(move || open::open_backend(backend)).await
+        Self::start(None, move || open::open_backend(backend)).await
     }
 
+    /// Without a directory for them, snapshots are kept in the database.
     async fn start(
+        dir: Option<PathBuf>,
         open: impl FnOnce() -> Result<Database, OpenError> + Send + 'static,
     ) -> Result<Arc<Self>, OpenError> {
         let (requests, queue) = mpsc::channel(QUEUE_MAX);
@@ -74,7 +80,7 @@ impl FileDisk {
         let spawned = thread.spawn(move || match open() {
             Ok(database) => {
                 if opened.send(Ok(())).is_ok() {
-                    Writer { database, queue, batch: Vec::new(), batch_bytes: 0, committed: None, failed: None }.run();
+                    Writer::new(database, dir, queue).run();
                 }
             }
             // Whoever opened has gone: nobody is left to be told.
@@ -124,6 +130,10 @@ impl Disk for FileDisk {
 /// The thread: everything that touches the file.
 struct Writer {
     database: Database,
+    /// The file of the database, and the snapshots beside it; a database without a file keeps them itself.
+    files: Option<(PathBuf, SnapshotFiles)>,
+    /// Whether the log has not been purged since the database was opened.
+    is_fresh: bool,
     queue: mpsc::Receiver<Request>,
     batch: Vec<(Op, Done)>,
     batch_bytes: usize,
@@ -133,6 +143,26 @@ struct Writer {
 }
 
 impl Writer {
+    fn new(database: Database, dir: Option<PathBuf>, queue: mpsc::Receiver<Request>) -> Self {
+        let files = dir.map(|dir| {
+            // A database that cannot say fails as soon as it is asked for the rest: nothing is removed.
+            let current = snapshot_id(&database);
+            let files = current
+                .map_or_else(|_| SnapshotFiles::untouched(dir.clone()), |id| SnapshotFiles::open(dir.clone(), id));
+            (dir.join(open::FILE_NAME), files)
+        });
+        Writer {
+            database,
+            files,
+            is_fresh: true,
+            queue,
+            batch: Vec::new(),
+            batch_bytes: 0,
+            committed: None,
+            failed: None,
+        }
+    }
+
     fn run(mut self) {
         while let Some(first) = self.queue.blocking_recv() {
             let mut next = Some(first);
@@ -163,7 +193,10 @@ impl Writer {
             Request::Read { from, to, bytes_max, answer } => {
                 drop(answer.send(self.read(|database| read_entries(database, from, to, bytes_max))));
             }
-            Request::ReadSnapshot(answer) => drop(answer.send(self.read(read_snapshot))),
+            Request::ReadSnapshot(answer) => {
+                self.flush();
+                drop(answer.send(self.check().and_then(|()| self.read_snapshot())));
+            }
             Request::Close(_) => unreachable!("closing is handled by the loop"),
         }
     }
@@ -187,15 +220,70 @@ impl Writer {
             return;
         }
         if self.failed.is_none()
-            && let Err(error) = commit(&self.database, self.committed.take(), self.batch.iter().map(|(op, _)| op))
+            && let Err(error) = self.write()
         {
-            let error = to_io(error);
             tracing::error!(%error, "could not write to the raft log");
             self.failed = Some((error.kind(), format!("could not write to the raft log: {error}")));
         }
         self.batch_bytes = 0;
+        let purged = self.batch.iter().any(|(op, _)| matches!(op, Op::Purge { .. }));
         for (_, done) in std::mem::take(&mut self.batch) {
             done.complete(self.check());
+        }
+        if purged && self.failed.is_none() {
+            self.shrink();
+        }
+    }
+
+    /// Writes the batch: pieces of snapshots to their file, the rest in one transaction.
+    fn write(&mut self) -> io::Result<()> {
+        let mut finished = None;
+        if let Some((_, files)) = &mut self.files {
+            for (op, _) in &self.batch {
+                match op {
+                    Op::SnapshotChunk { id, number, bytes } => files.append(*id, *number, bytes)?,
+                    // The file is durable before the database names it.
+                    Op::Snapshot { id, .. } => {
+                        files.finish(*id)?;
+                        finished = Some(*id);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let in_files = self.files.is_some();
+        let mut ops =
+            self.batch.iter().map(|(op, _)| op).filter(|op| !in_files || !matches!(op, Op::SnapshotChunk { .. }));
+        if let Some(first) = ops.next() {
+            let ops = std::iter::once(first).chain(ops);
+            commit(&self.database, self.committed.take(), ops, in_files).map_err(to_io)?;
+        }
+        if let (Some(id), Some((_, files))) = (finished, &self.files) {
+            files.sweep(Some(id));
+        }
+        Ok(())
+    }
+
+    /// The snapshot that counts. One of an older format is in the database until the next is made.
+    fn read_snapshot(&self) -> io::Result<Option<Vec<u8>>> {
+        let Some(id) = snapshot_id(&self.database).map_err(to_io)? else { return Ok(None) };
+        let from_file = self.files.as_ref().map_or(Ok(None), |(_, files)| files.read(id))?;
+        match from_file {
+            Some(whole) => Ok(Some(whole)),
+            None => read_chunks(&self.database, id).map(Some).map_err(to_io),
+        }
+    }
+
+    /// Gives the free pages of the file back after a purge, when it has just been opened or is large. The log is
+    /// short then: it takes milliseconds.
+    fn shrink(&mut self) {
+        let Some((file, _)) = &self.files else { return };
+        let is_large = std::fs::metadata(file).is_ok_and(|about| about.len() > SHRINK_BYTES_MIN);
+        if std::mem::take(&mut self.is_fresh) || is_large {
+            // What stays only takes room. A disk that fails here fails at the next write, too.
+            if let Err(error) = self.database.compact() {
+                tracing::warn!(%error, "could not give back free pages of the raft log");
+            }
         }
     }
 
@@ -203,7 +291,7 @@ impl Writer {
         self.flush();
         if self.failed.is_none() && self.committed.is_some() {
             // Only makes the next start quicker: the log alone says what was committed.
-            drop(commit(&self.database, self.committed.take(), std::iter::empty()));
+            drop(commit(&self.database, self.committed.take(), std::iter::empty(), self.files.is_some()));
         }
         drop(self);
         // Whoever closed may have stopped waiting; the file is released all the same.
@@ -215,6 +303,7 @@ fn commit<'a>(
     database: &Database,
     committed: Option<Bytes>,
     ops: impl Iterator<Item = &'a Op>,
+    snapshots_in_files: bool,
 ) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
@@ -241,8 +330,10 @@ fn commit<'a>(
                     transaction.open_table(CHUNKS)?.insert((*id, *number), &**bytes)?;
                 }
                 Op::Snapshot { id, record } => {
-                    let keep = *id;
-                    transaction.open_table(CHUNKS)?.retain(|(of, _), _| of == keep)?;
+                    let keep = (!snapshots_in_files).then_some(*id);
+                    transaction.open_table(CHUNKS)?.retain(|(of, _), _| Some(of) == keep)?;
+                    // From now on an older build finds no snapshot where it looks.
+                    meta.insert(open::FORMAT, [open::FORMAT_VERSION].as_slice())?;
                     meta.insert(SNAPSHOT, &**record)?;
                     meta.insert(SNAPSHOT_ID, id.to_le_bytes().as_slice())?;
                 }
@@ -288,19 +379,23 @@ fn read_entries(database: &Database, from: u64, to: u64, bytes_max: usize) -> Re
     Ok(entries)
 }
 
-fn read_snapshot(database: &Database) -> Result<Option<Vec<u8>>, redb::Error> {
-    let transaction = database.begin_read()?;
-    let meta = transaction.open_table(META)?;
+/// Which snapshot counts.
+fn snapshot_id(database: &Database) -> Result<Option<u64>, redb::Error> {
+    let meta = database.begin_read()?.open_table(META)?;
     let Some(id) = meta.get(SNAPSHOT_ID)? else { return Ok(None) };
-    let id = u64::from_le_bytes(
-        id.value().try_into().map_err(|_| redb::Error::Corrupted("the snapshot's id is not eight bytes".into()))?,
-    );
-    let chunks = transaction.open_table(CHUNKS)?;
+    let id =
+        id.value().try_into().map_err(|_| redb::Error::Corrupted("the snapshot's id is not eight bytes".into()))?;
+    Ok(Some(u64::from_le_bytes(id)))
+}
+
+/// A snapshot that is kept in the database.
+fn read_chunks(database: &Database, id: u64) -> Result<Vec<u8>, redb::Error> {
+    let chunks = database.begin_read()?.open_table(CHUNKS)?;
     let mut whole = Vec::new();
     for chunk in chunks.range((id, 0)..=(id, u32::MAX))? {
         whole.extend_from_slice(chunk?.1.value());
     }
-    Ok(Some(whole))
+    Ok(whole)
 }
 
 /// Creates the tables that reading expects.

@@ -7,6 +7,7 @@
 pub mod file;
 pub mod memory;
 pub mod open;
+mod snapshot_file;
 
 use std::future::Future;
 use std::io;

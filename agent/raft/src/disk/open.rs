@@ -13,13 +13,15 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend};
 use super::file::{META, create_tables};
 
 /// The newest file format this build reads, and the one it writes.
-pub const FORMAT_VERSION: u8 = 1;
+///
+/// 1 kept snapshots in the database; since 2 they are files beside it.
+pub const FORMAT_VERSION: u8 = 2;
 
 /// The record that holds the format version.
 pub(super) const FORMAT: &str = "format";
 
 /// The file's name inside the `raft` directory.
-const FILE_NAME: &str = "raft.redb";
+pub(super) const FILE_NAME: &str = "raft.redb";
 
 /// Pages redb may keep in memory. The log is written in order and read from a ring: a larger cache gains nothing.
 const CACHE_BYTES: usize = 2 << 20;

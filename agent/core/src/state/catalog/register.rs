@@ -11,8 +11,41 @@ use crate::state::write::Write;
 use crate::watch::Topic;
 
 impl Write<'_> {
-    /// [`crate::state::Command::Register`]. Leaves parts behind when it refuses: call it on a draft.
-    pub fn register(&mut self, register: &Register) -> Result<(), Refusal> {
+    /// [`crate::state::Command::Register`]: all of it or, when it refuses, nothing.
+    pub fn register_whole(&mut self, register: &Register) -> Result<(), Refusal> {
+        if self.is_sure(register) {
+            return self.register(register);
+        }
+        self.all_or_nothing(|draft| draft.register(register))
+    }
+
+    /// Whether nothing can refuse a registration, so that it needs no draft. A draft shares every table with the
+    /// state, and each table that is then changed is copied where it changes: half the cost of a registration.
+    fn is_sure(&self, register: &Register) -> bool {
+        let Register { node, skip_node_update: _, service, checks } = register;
+        let name = fold_name(&node.name);
+        let keeps_its_id = match self.state.nodes.get(&name) {
+            Some(known) => fold_name(&known.id) == fold_name(&node.id),
+            None => node.id.is_empty() || !self.state.node_ids.contains_key(&fold_name(&node.id)),
+        };
+        let has_id = |id: &str, name: &str| !id.is_empty() || !name.is_empty();
+        let there = |id: &str| {
+            let comes = service
+                .as_ref()
+                .is_some_and(|service| if service.id.is_empty() { service.name == *id } else { service.id == *id });
+            comes || self.state.services.contains_key(&(name.clone(), id.to_owned()))
+        };
+        keeps_its_id
+            && service.as_ref().is_none_or(|service| has_id(&service.id, &service.name))
+            && checks.iter().all(|check| {
+                has_id(&check.id, &check.name)
+                    && (check.node.is_empty() || fold_name(&check.node) == name)
+                    && (check.service_id.is_empty() || there(&check.service_id))
+            })
+    }
+
+    /// Leaves parts behind when it refuses: call it on a draft.
+    fn register(&mut self, register: &Register) -> Result<(), Refusal> {
         let name = &register.node.name;
         if !register.skip_node_update || !self.state.nodes.contains_key(&fold_name(name)) {
             self.node_put(&register.node).map_err(|refusal| explain("node", &refusal))?;

@@ -161,8 +161,8 @@ async fn a_newer_format_is_refused_every_time() {
     for _ in 0..2 {
         let error = FileDisk::open(dir.path()).await.unwrap_err();
 
-        assert!(matches!(&error, OpenError::Newer { found: 2, .. }), "{error}");
-        assert!(error.to_string().contains("raft.redb has format version 2, and this agent reads versions up to 1"));
+        assert!(matches!(&error, OpenError::Newer { found: 3, .. }), "{error}");
+        assert!(error.to_string().contains("raft.redb has format version 3, and this agent reads versions up to 2"));
     }
 }
 
