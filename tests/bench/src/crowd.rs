@@ -1,17 +1,17 @@
 //! Thousands of blocking queries, each on a connection of its own, asking again as soon as it is answered.
 //!
-//! A thread for each core carries its share. Every answer is reported with the moment it came; who counts them and
+//! A thread for each core carries its share. Every answer is counted with the moment it came; who
 //! makes the writes is the part.
 
 use std::io;
 use std::net::SocketAddr;
 use std::num::NonZero;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
 use tokio::task::LocalSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::caller::PATIENCE;
 use crate::wire::{self, Connection};
@@ -19,7 +19,49 @@ use crate::wire::{self, Connection};
 /// Watchers that run until the agent ends or the value is dropped and one more answer comes.
 pub struct Crowd {
     count: usize,
-    answers: mpsc::Receiver<io::Result<Instant>>,
+    /// How many answers were waited for so far.
+    counted: usize,
+    tally: Arc<Tally>,
+}
+
+/// The answers of all watchers together. Only who waits is woken, and only by the answer that is the last one waited
+/// for: waking a third thread for each of ten thousand answers would take a share of the two cores that are measured.
+#[derive(Default)]
+struct Tally {
+    seen: Mutex<Seen>,
+    enough: Condvar,
+}
+
+#[derive(Default)]
+struct Seen {
+    answers: usize,
+    wanted: usize,
+    last: Option<Instant>,
+    error: Option<io::Error>,
+    is_over: bool,
+}
+
+impl Tally {
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an answer; returns whether anybody still counts.
+    fn answered(&self) -> bool {
+        let now = Instant::now();
+        let mut seen = self.seen();
+        seen.answers += 1;
+        seen.last = seen.last.max(Some(now));
+        if seen.answers == seen.wanted {
+            self.enough.notify_one();
+        }
+        !seen.is_over
+    }
+
+    fn failed(&self, error: io::Error) {
+        self.seen().error = Some(error);
+        self.enough.notify_one();
+    }
 }
 
 impl Crowd {
@@ -28,20 +70,18 @@ impl Crowd {
     /// # Errors
     /// They cannot all connect, or are not all answered.
     pub fn gather(address: SocketAddr, count: usize, path: fn(usize) -> String) -> io::Result<Crowd> {
-        let (report, answers) = mpsc::channel(count);
+        let mut crowd = Crowd { count, counted: 0, tally: Arc::default() };
         let threads = thread::available_parallelism().map_or(1, NonZero::get);
         for first in 0..threads {
-            let report = report.clone();
+            let tally = Arc::clone(&crowd.tally);
             let paths: Vec<String> = (first..count).step_by(threads).map(path).collect();
             thread::Builder::new().name("watchers".to_owned()).spawn(move || {
-                if let Err(error) = share(address, paths, &report) {
+                if let Err(error) = share(address, paths, &tally) {
                     // Nobody listens any more when the agent was ended on purpose.
-                    let _ = report.blocking_send(Err(error));
+                    tally.failed(error);
                 }
             })?;
         }
-        drop(report);
-        let mut crowd = Crowd { count, answers };
         crowd.all_awake()?;
         Ok(crowd)
     }
@@ -59,22 +99,31 @@ impl Crowd {
     /// # Errors
     /// Some did not come in time.
     pub fn awake(&mut self, count: usize) -> io::Result<Instant> {
-        let runtime = Builder::new_current_thread().enable_time().build()?;
-        let deadline = Instant::now() + PATIENCE;
-        runtime.block_on(async {
-            let mut last = None;
-            for number in 0..count {
-                let answer = timeout_at(deadline, self.answers.recv()).await;
-                let missing = || io::Error::other(format!("only {number} of {count} watchers were answered"));
-                last = last.max(Some(answer.ok().flatten().ok_or_else(missing)??));
-            }
-            last.ok_or_else(|| io::Error::other("nobody watches"))
-        })
+        let mut seen = self.tally.seen();
+        let before = self.counted;
+        self.counted += count;
+        seen.wanted = self.counted;
+        let missing = |seen: &Seen| seen.answers < self.counted && seen.error.is_none();
+        let waited = self.tally.enough.wait_timeout_while(seen, PATIENCE, |seen| missing(seen));
+        seen = waited.unwrap_or_else(PoisonError::into_inner).0;
+        if let Some(error) = seen.error.take() {
+            return Err(error);
+        }
+        match seen.last {
+            Some(last) if seen.answers >= self.counted => Ok(last),
+            _ => Err(io::Error::other(format!("only {} of {count} watchers were answered", seen.answers - before))),
+        }
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.tally.seen().is_over = true;
     }
 }
 
 /// One thread's watchers. They end with an error when the agent ends, which is how every turn ends.
-fn share(address: SocketAddr, paths: Vec<String>, report: &mpsc::Sender<io::Result<Instant>>) -> io::Result<()> {
+fn share(address: SocketAddr, paths: Vec<String>, tally: &Arc<Tally>) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let tasks = LocalSet::new();
     tasks.block_on(&runtime, async {
@@ -82,7 +131,7 @@ fn share(address: SocketAddr, paths: Vec<String>, report: &mpsc::Sender<io::Resu
         for path in paths {
             // One after the other: the agent's queue of new connections is short.
             let connection = Connection::open(address).await?;
-            running.push(tokio::task::spawn_local(watch(connection, path, report.clone())));
+            running.push(tokio::task::spawn_local(watch(connection, path, Arc::clone(tally))));
         }
         for watcher in running {
             watcher.await.map_err(io::Error::other)??;
@@ -91,12 +140,12 @@ fn share(address: SocketAddr, paths: Vec<String>, report: &mpsc::Sender<io::Resu
     })
 }
 
-async fn watch(mut connection: Connection, path: String, report: mpsc::Sender<io::Result<Instant>>) -> io::Result<()> {
+async fn watch(mut connection: Connection, path: String, tally: Arc<Tally>) -> io::Result<()> {
     let mut request = Vec::new();
     wire::get(&mut request, format_args!("{path}"));
     loop {
         let head = connection.exchange(&request).await?;
-        if report.send(Ok(Instant::now())).await.is_err() {
+        if !tally.answered() {
             return Ok(());
         }
         let index = head.index.ok_or_else(|| io::Error::other("an answer without an index"))?;

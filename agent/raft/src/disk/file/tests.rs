@@ -14,6 +14,8 @@ use rand::rngs::SmallRng;
 use self::faulty::FaultyBackend;
 use super::*;
 use crate::network::Alone;
+use crate::record::encode_log_id;
+use crate::types::log_id;
 use crate::{Config, Consensus, Server, StartError, Timing, WriteError};
 
 async fn start(backend: FaultyBackend) -> Result<(Consensus, Arc<Store>), StartError> {
@@ -196,4 +198,85 @@ async fn a_data_dir_that_cannot_be_made_says_which() {
     let error = FileDisk::open(&dir.path().join("file")).await.unwrap_err().to_string();
 
     assert!(error.starts_with("could not open ") && error.contains("file/raft"), "{error}");
+}
+
+async fn submit(disk: &FileDisk, op: Op) {
+    let (sender, answer) = oneshot::channel();
+    disk.submit(op, Done::new(move |result| sender.send(result).unwrap())).await;
+    answer.await.unwrap().unwrap();
+}
+
+/// A snapshot in two pieces whose text is `text`.
+fn snapshot(id: u64, text: &[u8]) -> [Op; 3] {
+    let (first, second) = text.split_at(2);
+    let chunk = |number, bytes: &[u8]| Op::SnapshotChunk { id, number, bytes: bytes.into() };
+    [chunk(0, first), chunk(1, second), Op::Snapshot { id, record: text.into() }]
+}
+
+#[tokio::test]
+async fn a_snapshot_of_the_first_format_is_read_until_the_next_one_takes_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    FileDisk::open(dir.path()).await.unwrap().close().await;
+    let raft = dir.path().join("raft");
+    {
+        let database = Database::open(raft.join("raft.redb")).unwrap();
+        commit(&database, None, snapshot(3, b"in the database").iter(), false).unwrap();
+        create_tables(&database, 1).unwrap();
+    }
+
+    let disk = FileDisk::open(dir.path()).await.unwrap();
+    assert_eq!(disk.read_snapshot().await.unwrap().unwrap(), b"in the database");
+    for op in snapshot(9, b"in a file") {
+        submit(&disk, op).await;
+    }
+
+    assert_eq!(disk.read_snapshot().await.unwrap().unwrap(), b"in a file");
+    disk.close().await;
+    assert_eq!(std::fs::read(raft.join("snapshot-9")).unwrap(), b"in a file");
+    let database = Database::open(raft.join("raft.redb")).unwrap();
+    assert_eq!(read_chunks(&database, 3).unwrap(), b"");
+    assert_eq!(
+        database.begin_read().unwrap().open_table(META).unwrap().get(open::FORMAT).unwrap().unwrap().value(),
+        [2]
+    );
+}
+
+#[tokio::test]
+async fn a_snapshot_whose_end_was_not_written_leaves_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FileDisk::open(dir.path()).await.unwrap();
+    for op in snapshot(3, b"whole") {
+        submit(&disk, op).await;
+    }
+    let [first, ..] = snapshot(9, b"half");
+    submit(&disk, first).await;
+    disk.close().await;
+    // The power fails after the file got its name, before the database knows.
+    std::fs::write(dir.path().join("raft/snapshot-12"), b"nobody was told").unwrap();
+
+    let disk = FileDisk::open(dir.path()).await.unwrap();
+
+    assert_eq!(disk.read_snapshot().await.unwrap().unwrap(), b"whole");
+    let mut names: Vec<_> =
+        std::fs::read_dir(dir.path().join("raft")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["raft.redb", "snapshot-3"]);
+}
+
+#[tokio::test]
+async fn the_first_purge_after_a_start_gives_back_what_the_log_took() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = FileDisk::open(dir.path()).await.unwrap();
+    for index in 1..200 {
+        submit(&disk, Op::Append(vec![(index, vec![7; 40_000].into())])).await;
+    }
+    disk.close().await;
+    let size = || std::fs::metadata(dir.path().join("raft/raft.redb")).unwrap().len();
+    let full = size();
+
+    let disk = FileDisk::open(dir.path()).await.unwrap();
+    submit(&disk, Op::Purge { up_to: 198, record: encode_log_id(log_id(1, 198)) }).await;
+
+    assert_eq!(disk.load().await.unwrap().log_bytes, 40_000);
+    assert!(size() < 2 << 20 && full > 8 << 20, "{full} bytes became {}", size());
 }
