@@ -66,10 +66,9 @@ pub fn answer(view: &View<'_>, name: &str, kind: Kind) -> Verdict {
 }
 
 fn lookup(view: &View<'_>, question: Question<'_>, kind: Kind, depth: usize) -> Answer {
-    let here = |datacenter: Option<&str>| datacenter.is_none_or(|named| named.eq_ignore_ascii_case(view.datacenter));
     match question {
-        Question::Node { name, datacenter } if here(datacenter) => node(view, name, kind, depth),
-        Question::Service { name, tag, datacenter } if here(datacenter) => {
+        Question::Node { name, datacenter } if is_here(view, datacenter) => node(view, name, kind, depth),
+        Question::Service { name, tag, datacenter } if is_here(view, datacenter) => {
             service::answer(view, name, tag, kind, depth)
         }
         Question::Address(ip) => {
@@ -84,6 +83,11 @@ fn lookup(view: &View<'_>, question: Question<'_>, kind: Kind, depth: usize) -> 
         | Question::Unknown
         | Question::Foreign => missing(view),
     }
+}
+
+/// Whether a question is about this data centre.
+pub(super) fn is_here(view: &View<'_>, datacenter: Option<&str>) -> bool {
+    datacenter.is_none_or(|named| named.eq_ignore_ascii_case(view.datacenter))
 }
 
 /// A record of the name that was asked for.

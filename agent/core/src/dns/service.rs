@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use super::answer::{View, asked, chase, metadata, missing, node_name, soa, without_dot};
 use super::record::{Answer, Code, Data, Kind, Owner, Record};
+use super::share::Sequence;
 use crate::state::catalog::HealthInstance;
 use crate::state::tables::Status;
 
@@ -42,22 +43,16 @@ fn worst(instance: &HealthInstance) -> Status {
     instance.checks.iter().map(|check| check.status).max().unwrap_or(Status::Passing)
 }
 
-/// Fisher and Yates, with the SplitMix64 sequence of the seed.
+/// Fisher and Yates.
 fn shuffle<T>(list: &mut [T], seed: u64) {
-    let mut sequence = seed;
+    let mut sequence = Sequence(seed);
     for last in (1..list.len()).rev() {
-        sequence = sequence.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = sequence;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
-        // Lists are far shorter than 2^32, so the bias of the modulo is nothing.
-        list.swap(last, (bits % (last as u64 + 1)) as usize);
+        list.swap(last, sequence.below(last + 1));
     }
 }
 
 /// The address an instance is reached at.
-fn address_of(instance: &HealthInstance) -> &str {
+pub(super) fn address_of(instance: &HealthInstance) -> &str {
     if instance.service.address.is_empty() { &instance.node.address } else { &instance.service.address }
 }
 
@@ -90,7 +85,7 @@ fn addresses(view: &View<'_>, instances: &[HealthInstance], kind: Kind, ttl_s: u
 }
 
 /// Whether a question of this kind gets this address. That TXT does is Consul's habit.
-fn gives(kind: Kind, ip: IpAddr) -> bool {
+pub(super) fn gives(kind: Kind, ip: IpAddr) -> bool {
     match kind {
         Kind::A => ip.is_ipv4(),
         Kind::Aaaa => ip.is_ipv6(),
@@ -102,28 +97,40 @@ fn gives(kind: Kind, ip: IpAddr) -> bool {
 fn ports(view: &View<'_>, instances: &[HealthInstance], ttl_s: u32, depth: usize, answer: &mut Answer) {
     let mut seen = BTreeSet::new();
     for instance in instances {
-        let address = address_of(instance);
-        let (node, service) = (&instance.node, &instance.service);
-        if !seen.insert((&node.name, address, service.port)) {
-            continue;
-        }
-        let weight = if worst(instance) == Status::Passing { service.weights.passing } else { service.weights.warning };
-        let weight = u16::try_from(weight).unwrap_or(u16::MAX);
-        let (target, behind) = match address.parse::<IpAddr>() {
-            Ok(ip) => {
-                let own = !service.address.is_empty();
-                let target = if own { address_name(view, ip) } else { node_name(view, node) };
-                let owner = Owner::Name(target.clone());
-                (target, vec![Record { owner, ttl_s, data: Data::address(ip) }])
-            }
-            Err(_) => (without_dot(address).to_owned(), chase(view, address, depth, &mut answer.unresolved)),
-        };
-        answer.answers.push(asked(ttl_s, Data::Srv { weight, port: service.port, target }));
-        answer.additionals.extend(behind.into_iter().map(|record| Record { ttl_s, ..record }));
-        if view.config.node_meta_txt && !node.meta.is_empty() {
-            answer.additionals.extend(metadata(node, &Owner::Name(node_name(view, node)), ttl_s));
+        if seen.insert((&instance.node.name, address_of(instance), instance.service.port)) {
+            let (port, behind) = port(view, instance, ttl_s, depth, &mut answer.unresolved);
+            answer.answers.push(port);
+            answer.additionals.extend(behind);
         }
     }
+}
+
+/// The port of an instance, and what is known of the name it is at.
+pub(super) fn port(
+    view: &View<'_>,
+    instance: &HealthInstance,
+    ttl_s: u32,
+    depth: usize,
+    unresolved: &mut Vec<String>,
+) -> (Record, Vec<Record>) {
+    let address = address_of(instance);
+    let (node, service) = (&instance.node, &instance.service);
+    let weight = if worst(instance) == Status::Passing { service.weights.passing } else { service.weights.warning };
+    let weight = u16::try_from(weight).unwrap_or(u16::MAX);
+    let (target, mut behind) = match address.parse::<IpAddr>() {
+        Ok(ip) => {
+            let own = !service.address.is_empty();
+            let target = if own { address_name(view, ip) } else { node_name(view, node) };
+            let owner = Owner::Name(target.clone());
+            (target, vec![Record { owner, ttl_s, data: Data::address(ip) }])
+        }
+        Err(_) => (without_dot(address).to_owned(), chase(view, address, depth, unresolved)),
+    };
+    behind.iter_mut().for_each(|record| record.ttl_s = ttl_s);
+    if view.config.node_meta_txt && !node.meta.is_empty() {
+        behind.extend(metadata(node, &Owner::Name(node_name(view, node)), ttl_s));
+    }
+    (asked(ttl_s, Data::Srv { weight, port: service.port, target }), behind)
 }
 
 /// An address as a name: its digits in hexadecimal.

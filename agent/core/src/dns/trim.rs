@@ -15,8 +15,8 @@ pub const UDP_ANSWERS_MAX: usize = 8;
 /// The largest UDP packet without EDNS, in bytes (RFC 1035).
 pub const UDP_BYTES: usize = 512;
 
-/// Pointer, type, class, TTL and length.
-const RECORD_BYTES_MIN: usize = 12;
+/// Pointer, type, class, TTL and length: no record takes fewer bytes.
+pub const RECORD_BYTES_MIN: usize = 12;
 
 /// What the client can take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

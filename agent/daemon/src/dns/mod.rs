@@ -3,13 +3,16 @@
 //! ```text
 //! udp.rs  one loop per socket: receive, respond, send; nothing is spawned for a question about the catalog
 //! tcp.rs  one task per connection, several questions each
+//!    |-> cache.rs: answers about services, encoded in pieces, while the services stay as they are
 //!    \-> respond.rs: packet -> question -> answer from the latest snapshot -> packet
 //!           \-> recursor.rs: names outside the domain, asked elsewhere with a deadline
 //! ```
 //!
 //! Every buffer, connection and recursion is bounded.
 
+mod cache;
 pub mod packet;
+mod piece;
 mod recursor;
 pub mod respond;
 mod tcp;

@@ -40,8 +40,9 @@ pub struct Request {
     pub kind: Kind,
     /// The OPT record, if there was one.
     pub edns: Option<Edns>,
+    /// Where the question ends in the packet.
+    pub question_end: usize,
     flags: u16,
-    question_end: usize,
 }
 
 /// What a request's OPT record says, as far as the answer repeats it.
@@ -80,6 +81,9 @@ pub fn decode(bytes: &[u8]) -> Result<Request, Unreadable> {
         return Err(Unreadable::Reply(1));
     }
     let question_end = question_end(bytes).ok_or(Unreadable::Reply(1))?;
+    if bytes.len() == question_end && [word(6), word(8), word(10)] == [0; 3] {
+        return Ok(plain(bytes, flags, question_end));
+    }
     let message = Message::from_vec(bytes).map_err(|_| Unreadable::Reply(1))?;
     let query = message.queries.first().ok_or(Unreadable::Reply(1))?;
     let edns = message.edns.as_ref().map(|edns| Edns {
@@ -89,7 +93,21 @@ pub fn decode(bytes: &[u8]) -> Result<Request, Unreadable> {
             _ => None,
         }),
     });
-    Ok(Request { name: folded(query.name().iter()), kind: kind(query.query_type()), edns, flags, question_end })
+    Ok(Request { name: folded(query.name().iter()), kind: kind(query.query_type()), edns, question_end, flags })
+}
+
+/// A question and nothing else, as most are.
+fn plain(bytes: &[u8], flags: u16, question_end: usize) -> Request {
+    let mut rest = &bytes[HEADER_BYTES..question_end - 4];
+    let labels = std::iter::from_fn(|| {
+        let (length, after) = rest.split_first().filter(|(length, _)| **length > 0)?;
+        let (label, after) = after.split_at(usize::from(*length));
+        rest = after;
+        Some(label)
+    });
+    let name = folded(labels);
+    let record_type = u16::from_be_bytes([bytes[question_end - 4], bytes[question_end - 3]]);
+    Request { name, kind: kind(record_type.into()), edns: None, question_end, flags }
 }
 
 fn folded<'l>(labels: impl Iterator<Item = &'l [u8]>) -> String {
@@ -121,7 +139,7 @@ fn kind(record_type: RecordType) -> Kind {
 }
 
 /// Where the first question ends. Its name can't be compressed: nothing stands before it.
-fn question_end(bytes: &[u8]) -> Option<usize> {
+pub fn question_end(bytes: &[u8]) -> Option<usize> {
     let mut at = HEADER_BYTES;
     loop {
         let length = usize::from(*bytes.get(at)?);

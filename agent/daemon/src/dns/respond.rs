@@ -12,6 +12,7 @@ use agent_core::dns::{self, Answer, Code, DnsConfig, Record, Verdict, View};
 use agent_core::store::Store;
 use arc_swap::ArcSwap;
 
+use super::cache::Cache;
 use super::packet::{self, Encoding, MESSAGE_BYTES_MAX, Request, Unreadable};
 use crate::env::Env;
 use crate::telemetry::{Metrics, Timer};
@@ -175,10 +176,22 @@ impl Responder {
         self.config.load_full()
     }
 
-    /// Responds to a request that was not seen before, and times it.
-    pub(super) fn first(&self, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Next {
+    /// Responds to a request that was not seen before, and times it. Only answers over UDP may come from a cache.
+    pub(super) fn first(
+        &self,
+        bytes: &[u8],
+        transport: Transport,
+        cache: Option<&mut Cache>,
+        out: &mut Vec<u8>,
+    ) -> Next {
         let started = tokio::time::Instant::now();
-        let responded = self.respond(bytes, transport, self.env.random.u64(), &self.nothing_resolved, out);
+        let seed = self.env.random.u64();
+        let responded = self.with_view(seed, &self.nothing_resolved, |view, config| {
+            match cache.is_some_and(|cache| cache.answer(&view, config, bytes, out)) {
+                true => Responded { next: Next::Send, asked: Asked::Domain },
+                false => respond(view, bytes, transport, out),
+            }
+        });
         let timer = match responded.asked {
             Asked::Domain => Some(Timer::DnsDomainQuery),
             Asked::Reverse => Some(Timer::DnsPtrQuery),
@@ -200,21 +213,19 @@ impl Responder {
         out: &mut Vec<u8>,
     ) {
         // Whatever is still unresolved stays so: the answer in the buffer is the best there is.
-        let _ = self.respond(bytes, transport, seed, resolved, out);
+        let _ = self.with_view(seed, resolved, |view, _| respond(view, bytes, transport, out));
     }
 
-    fn respond(
+    fn with_view(
         &self,
-        bytes: &[u8],
-        transport: Transport,
         seed: u64,
         resolved: &BTreeMap<String, Vec<Record>>,
-        out: &mut Vec<u8>,
+        act: impl FnOnce(View<'_>, &Arc<DnsConfig>) -> Responded,
     ) -> Responded {
         let state = self.store.snapshot();
         let config = self.config.load();
         let unix_s = u32::try_from(self.env.clock.wall_ms() / 1000).unwrap_or(u32::MAX);
         let datacenter = &self.datacenter;
-        respond(View { state: &state, config: &config, datacenter, unix_s, seed, resolved }, bytes, transport, out)
+        act(View { state: &state, config: &config, datacenter, unix_s, seed, resolved }, &config)
     }
 }

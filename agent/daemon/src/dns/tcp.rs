@@ -50,7 +50,7 @@ async fn converse(mut stream: TcpStream, responder: &Responder, recursors: &Recu
     let mut reply = Vec::new();
     loop {
         timeout(IDLE, read(&mut stream, &mut request)).await??;
-        let next = responder.first(&request, Transport::Tcp, &mut reply);
+        let next = responder.first(&request, Transport::Tcp, None, &mut reply);
         match next {
             Next::Drop => return Ok(()),
             Next::Send => {}

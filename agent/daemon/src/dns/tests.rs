@@ -230,20 +230,20 @@ async fn ask_udp(address: SocketAddr, question: &[u8]) -> Vec<u8> {
 
 /// A catalog and a policy.
 #[derive(Default)]
-struct World {
-    state: State,
-    config: DnsConfig,
+pub(super) struct World {
+    pub(super) state: State,
+    pub(super) config: DnsConfig,
 }
 
 impl World {
-    fn register(&mut self, json: &str) {
+    pub(super) fn register(&mut self, json: &str) {
         let body = serde_json::from_str(json).expect("the case is JSON");
         let command = decode_register(&body).expect("the case registers").command;
         let index = self.state.index + 1;
         apply(&mut self.state, index, &Proposal { id: u128::from(index), now_ms: 0, command });
     }
 
-    fn context<'a>(&'a self, resolved: &'a BTreeMap<String, Vec<Record>>) -> View<'a> {
+    pub(super) fn context<'a>(&'a self, resolved: &'a BTreeMap<String, Vec<Record>>) -> View<'a> {
         View { state: &self.state, config: &self.config, datacenter: "dc1", unix_s: 7, seed: 1, resolved }
     }
 
@@ -281,7 +281,7 @@ impl cases::dns::World for World {
 }
 
 /// What a configuration file with this `dns_config` means.
-fn config(json: &str) -> DnsConfig {
+pub(super) fn config(json: &str) -> DnsConfig {
     let file = tempfile::Builder::new().suffix(".json").tempfile().expect("a temporary file");
     std::fs::write(file.path(), format!("{{\"dns_config\": {json}}}")).expect("a temporary file is writable");
     let words = ["-dev".to_owned(), format!("-config-file={}", file.path().display())];

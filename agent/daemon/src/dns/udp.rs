@@ -7,6 +7,7 @@ use std::sync::Arc;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind as bind_socket, socket_with, sockopt};
 use tokio::net::UdpSocket;
 
+use super::cache::Cache;
 use super::packet::MESSAGE_BYTES_MAX;
 use super::recursor::{Recursors, finish};
 use super::respond::{Next, Responder, Transport};
@@ -32,6 +33,7 @@ pub(super) async fn serve(socket: UdpSocket, responder: Arc<Responder>, recursor
     let socket = Arc::new(socket);
     let mut request = vec![0; REQUEST_BYTES_MAX];
     let mut reply = Vec::with_capacity(MESSAGE_BYTES_MAX);
+    let mut cache = Cache::new();
     loop {
         // Errors of a UDP socket are about earlier datagrams (nobody there); the next one may be fine.
         if socket.readable().await.is_err() {
@@ -40,7 +42,7 @@ pub(super) async fn serve(socket: UdpSocket, responder: Arc<Responder>, recursor
         for _ in 0..BURST {
             let Ok((length, client)) = socket.try_recv_from(&mut request) else { break };
             let bytes = &request[..length];
-            match responder.first(bytes, Transport::Udp, &mut reply) {
+            match responder.first(bytes, Transport::Udp, Some(&mut cache), &mut reply) {
                 Next::Drop => {}
                 Next::Send => send(&socket, &reply, client).await,
                 next @ (Next::Forward | Next::Resolve { .. }) => match recursors.permit() {

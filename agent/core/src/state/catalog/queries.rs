@@ -179,7 +179,7 @@ impl State {
     }
 
     /// The index of whatever is asked about one service, given its folded name.
-    fn service_index(&self, name: &ServiceName) -> Index {
+    pub fn service_index(&self, name: &ServiceName) -> Index {
         self.service_indexes.get(name).copied().unwrap_or(self.indexes.service_extinction).max(1)
     }
 }
