@@ -43,6 +43,12 @@ impl Store {
         self.state.load_full()
     }
 
+    /// Asks the latest published state. Cheaper than a snapshot, since it counts nothing that others count too; `ask`
+    /// must be short.
+    pub fn read<T>(&self, ask: impl FnOnce(&State) -> T) -> T {
+        ask(&self.state.load())
+    }
+
     /// Makes `state` the latest and wakes those who wait for `changes`, in the order they began to wait.
     pub fn publish(&self, state: State, changes: &[Topic]) {
         self.state.store(Arc::new(state));

@@ -226,7 +226,8 @@ impl Consensus {
 
     /// Whether a leader is known. Unlike [`Consensus::leadership`] it allocates nothing: every read asks.
     pub fn has_leader(&self) -> bool {
-        self.inner.raft.server_metrics().borrow_watched().current_leader.is_some()
+        self.inner.alone.load(Ordering::Acquire)
+            || self.inner.raft.server_metrics().borrow_watched().current_leader.is_some()
     }
 
     /// Returns when [`Consensus::leadership`] differs from `seen`. Never returns once Raft has stopped.

@@ -166,6 +166,7 @@ impl Agent {
             control: door,
             metrics: Arc::clone(&metrics),
             log: parts.log,
+            encoded: http::Encoded::default(),
             renewed,
         });
         let http = listeners.iter().map(|listener| listener.local_address()).collect();

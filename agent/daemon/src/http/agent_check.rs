@@ -68,11 +68,11 @@ fn require_write(api: &Api, request: &Request, id: &str) -> Result<(), ApiError>
 /// Deregistering what is not there is done already.
 async fn deregister(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_namespace(request)?;
-    if request.rest.is_empty() {
+    if request.rest().is_empty() {
         return Err(ApiError::internal("CheckID missing"));
     }
-    require_write(api, request, &request.rest)?;
-    api.local.send(Input::RemoveCheck { id: request.rest.clone() }).await?;
+    require_write(api, request, request.rest())?;
+    api.local.send(Input::RemoveCheck { id: request.rest().to_owned() }).await?;
     Ok(Response::empty(hyper::StatusCode::OK))
 }
 
@@ -104,7 +104,7 @@ async fn update(api: &Api, request: &Request) -> Result<Response, ApiError> {
 /// Speaks for a TTL check.
 async fn tell(api: &Api, request: &Request, status: Status, output: String) -> Result<Response, ApiError> {
     check_namespace(request)?;
-    require_write(api, request, &request.rest)?;
-    api.local.send(Input::TtlUpdate { id: request.rest.clone(), status, output }).await?;
+    require_write(api, request, request.rest())?;
+    api.local.send(Input::TtlUpdate { id: request.rest().to_owned(), status, output }).await?;
     Ok(Response::empty(hyper::StatusCode::OK))
 }

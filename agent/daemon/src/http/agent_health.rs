@@ -56,7 +56,7 @@ fn answer(api: &Api, request: &Request, code: u16, reason: &str, body: &impl Ser
 
 async fn by_id(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_namespace(request)?;
-    let id = request.rest.as_str();
+    let id = request.rest();
     if id.is_empty() {
         return Err(ApiError::internal("Bad request: Missing serviceID"));
     }
@@ -81,7 +81,7 @@ async fn by_id(api: &Api, request: &Request) -> Result<Response, ApiError> {
 /// All instances of a name; the worst of them decides.
 async fn by_name(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_namespace(request)?;
-    let name = request.rest.as_str();
+    let name = request.rest();
     if name.is_empty() {
         return Err(ApiError::internal("Bad request: Missing service Name"));
     }

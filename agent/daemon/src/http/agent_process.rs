@@ -49,13 +49,13 @@ async fn leave(api: &Api, request: &Request) -> Result<Response, ApiError> {
 /// There is no gossip to join yet.
 async fn join(_api: &Api, request: &Request) -> Result<Response, ApiError> {
     request.require(Access::Write, Resource::Agent)?;
-    Err(ApiError::internal(format!("Failed to join {}: this agent does not join others", request.rest)))
+    Err(ApiError::internal(format!("Failed to join {}: this agent does not join others", request.rest())))
 }
 
 /// The only member is this agent, which leaves by `leave`.
 async fn force_leave(_api: &Api, request: &Request) -> Result<Response, ApiError> {
     request.require(Access::Write, Resource::Operator)?;
-    Err(ApiError::internal(format!("agent: No node found with name '{}'", request.rest)))
+    Err(ApiError::internal(format!("agent: No node found with name '{}'", request.rest())))
 }
 
 async fn metrics(api: &Api, request: &Request) -> Result<Response, ApiError> {

@@ -59,7 +59,7 @@ async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let deadline = tokio::time::Instant::now() + options.wait;
     let mut view = api.local.view();
     loop {
-        let local = find(&view, &request.rest)?;
+        let local = find(&view, request.rest())?;
         request.require(Access::Read, Resource::Service(&local.service.name))?;
         let hash = content_hash(&local.service);
         if hash != seen || tokio::time::Instant::now() >= deadline {
@@ -100,13 +100,13 @@ async fn register(api: &Api, request: &Request) -> Result<Response, ApiError> {
 /// Deregistering what is not there is done already.
 async fn deregister(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_namespace(request)?;
-    if request.rest.is_empty() {
+    if request.rest().is_empty() {
         return Err(ApiError::internal("ServiceID missing"));
     }
-    if let Some(local) = api.local.view().services.get(&request.rest) {
+    if let Some(local) = api.local.view().services.get(request.rest()) {
         request.require(Access::Write, Resource::Service(&local.service.name))?;
     }
-    api.local.send(Input::RemoveService { id: request.rest.clone() }).await?;
+    api.local.send(Input::RemoveService { id: request.rest().to_owned() }).await?;
     Ok(Response::empty(hyper::StatusCode::OK))
 }
 
@@ -120,7 +120,7 @@ pub(super) fn maintenance_wish(request: &Request) -> Result<(bool, String), ApiE
 
 async fn maintenance(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_namespace(request)?;
-    let id = request.rest.clone();
+    let id = request.rest().to_owned();
     if id.is_empty() {
         return Err(ApiError::bad_request("Missing service ID"));
     }

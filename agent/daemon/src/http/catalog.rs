@@ -1,13 +1,14 @@
 //! `/v1/catalog`: what is registered. Reads only; [`super::catalog_write`] changes it.
 
 use agent_core::filter::Family;
-use agent_core::state::Answer;
 use agent_core::state::tables::fold;
+use agent_core::state::{Answer, State};
 use agent_core::watch::Topic;
 use serde::Serialize;
 
 use super::catalog_listing::{Listing, mesh_topics};
-use super::query::{Found, ReadOptions, check_namespace, read};
+use super::query::{Found, ReadOptions, check_namespace, read, read_shared};
+use super::response::names;
 use super::routes::{Route, route};
 use super::view::{ById, CatalogServiceView, NodeView, ServiceView};
 use super::{Api, ApiError, Request, Response};
@@ -28,7 +29,7 @@ pub(super) const ROUTES: &[Route] = &[
 /// # Errors
 /// 400 when it is empty.
 pub(super) fn named<'a>(request: &'a Request, what: &str) -> Result<&'a str, ApiError> {
-    match request.rest.as_str() {
+    match request.rest() {
         "" => Err(ApiError::bad_request(format!("Missing {what}"))),
         name => Ok(name),
     }
@@ -37,7 +38,7 @@ pub(super) fn named<'a>(request: &'a Request, what: &str) -> Result<&'a str, Api
 /// The answer of a read of these families, which name their consistency.
 pub(super) fn answer<T, V: Serialize>(api: &Api, request: &Request, found: &Found<T>, view: &V) -> Response {
     let mut response = found.json(api, request, view);
-    response.set_header("x-consul-effective-consistency", found.effective_consistency());
+    response.header(&names::CONSISTENCY, found.effective_consistency());
     response
 }
 
@@ -60,29 +61,40 @@ async fn datacenters(api: &Api, request: &Request) -> Result<Response, ApiError>
 async fn nodes(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let listing = Listing::parse(api, request, &options, Family::Nodes)?;
-    let found = read(api, &options, &[Topic::Nodes], |state| listing.nodes(state)).await?;
-    let views: Vec<_> = found.value.iter().map(|node| NodeView::new(node, &listing.datacenter)).collect();
-    Ok(answer(api, request, &found, &views))
+    let encode = |state: &State| {
+        let found = listing.nodes(state).value;
+        let views: Vec<_> = found.iter().map(|node| NodeView::new(node, &listing.datacenter)).collect();
+        Response::json_body(request, api.limits.pretty, &views)
+    };
+    read_shared(api, request, &options, || vec![Topic::Nodes], State::node_list_index, encode).await
 }
 
 /// Names with tags. `filter` is accepted and ignored, as Consul 1.8 does.
 async fn services(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
-    let topics = match options.node_meta.is_empty() {
+    let meta = &options.node_meta;
+    let topics = || match meta.is_empty() {
         true => vec![Topic::Services],
         false => vec![Topic::Services, Topic::Nodes],
     };
-    let found = read(api, &options, &topics, |state| state.service_list(&options.node_meta)).await?;
-    Ok(mark_cached(request, answer(api, request, &found, &found.value)))
+    let index = |state: &State| state.service_list_index(meta);
+    let encode = |state: &State| Response::json_body(request, api.limits.pretty, &state.service_list(meta).value);
+    let response = read_shared(api, request, &options, topics, index, encode).await?;
+    Ok(mark_cached(request, response))
 }
 
 async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
     let listing = Listing::parse(api, request, &options, Family::Instances)?;
-    let found = read(api, &options, &[Topic::Service(fold(name))], |state| listing.instances(state, name)).await?;
-    let views: Vec<_> = found.value.iter().map(|one| CatalogServiceView::new(one, &listing.datacenter)).collect();
-    Ok(mark_cached(request, answer(api, request, &found, &views)))
+    let encode = |state: &State| {
+        let found = listing.instances(state, name).value;
+        let views: Vec<_> = found.iter().map(|one| CatalogServiceView::new(one, &listing.datacenter)).collect();
+        Response::json_body(request, api.limits.pretty, &views)
+    };
+    let topics = || vec![Topic::Service(fold(name))];
+    let response = read_shared(api, request, &options, topics, |state| state.service_index(name), encode).await?;
+    Ok(mark_cached(request, response))
 }
 
 async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
@@ -90,7 +102,7 @@ async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let name = named(request, "service name")?;
     let listing = Listing::parse(api, request, &options, Family::Instances)?;
     let topics = mesh_topics(&api.store.snapshot());
-    let found = read(api, &options, &topics, |state| listing.mesh_instances(state, name)).await?;
+    let found = read(api, &options, || topics, |state| listing.mesh_instances(state, name)).await?;
     let views: Vec<_> = found.value.iter().map(|one| CatalogServiceView::new(one, &listing.datacenter)).collect();
     Ok(mark_cached(request, answer(api, request, &found, &views)))
 }
@@ -107,7 +119,8 @@ async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
     let listing = Listing::parse(api, request, &options, Family::Services)?;
-    let found = read(api, &options, &[Topic::Node(fold(name))], |state| listing.node_services(state, name)).await?;
+    let found =
+        read(api, &options, || vec![Topic::Node(fold(name))], |state| listing.node_services(state, name)).await?;
     let view = found.value.as_ref().map(|(node, services)| NodeWithServices {
         node: Some(NodeView::new(node, &listing.datacenter)),
         services: Some(ById(services.iter().map(|service| (service.id.as_str(), ServiceView::new(service))).collect())),
@@ -120,7 +133,8 @@ async fn node_services(api: &Api, request: &Request) -> Result<Response, ApiErro
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
     let listing = Listing::parse(api, request, &options, Family::Services)?;
-    let found = read(api, &options, &[Topic::Node(fold(name))], |state| listing.node_services(state, name)).await?;
+    let found =
+        read(api, &options, || vec![Topic::Node(fold(name))], |state| listing.node_services(state, name)).await?;
     let view = match &found.value {
         None => NodeWithServices { node: None, services: None },
         Some((node, services)) => NodeWithServices {
@@ -135,6 +149,6 @@ async fn node_services(api: &Api, request: &Request) -> Result<Response, ApiErro
 async fn gateway_services(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     named(request, "gateway name")?;
-    let found = read(api, &options, &[], |_| Answer { index: 1, value: () }).await?;
+    let found = read(api, &options, || vec![], |_| Answer { index: 1, value: () }).await?;
     Ok(answer(api, request, &found, &found.value))
 }

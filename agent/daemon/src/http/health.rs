@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use agent_core::filter::Family;
-use agent_core::state::Answer;
 use agent_core::state::catalog::HealthInstance;
 use agent_core::state::tables::{Check, fold};
+use agent_core::state::{Answer, State};
 use agent_core::watch::Topic;
 
 use super::catalog::{answer, mark_cached, named};
 use super::catalog_listing::{Listing, mesh_topics};
-use super::query::{Found, ReadOptions, read};
+use super::query::{Found, ReadOptions, read, read_shared};
 use super::routes::{Route, route};
 use super::view::{CheckView, HealthView};
 use super::{Api, ApiError, Request, Response};
@@ -39,7 +39,7 @@ async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
     let listing = Listing::parse(api, request, &options, Family::Checks)?;
-    let found = read(api, &options, &[Topic::Node(fold(name))], |state| listing.node_checks(state, name)).await?;
+    let found = read(api, &options, || vec![Topic::Node(fold(name))], |state| listing.node_checks(state, name)).await?;
     Ok(list_checks(api, request, &found))
 }
 
@@ -48,7 +48,8 @@ async fn checks(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
     let listing = Listing::parse(api, request, &options, Family::Checks)?;
-    let found = read(api, &options, &[Topic::Service(fold(name))], |state| listing.service_checks(state, name)).await?;
+    let found =
+        read(api, &options, || vec![Topic::Service(fold(name))], |state| listing.service_checks(state, name)).await?;
     Ok(list_checks(api, request, &found))
 }
 
@@ -61,7 +62,7 @@ async fn state(api: &Api, request: &Request) -> Result<Response, ApiError> {
         true => vec![Topic::Checks],
         false => vec![Topic::Checks, Topic::Nodes],
     };
-    let found = read(api, &options, &topics, |state| listing.checks_in_state(state, word)).await?;
+    let found = read(api, &options, || topics, |state| listing.checks_in_state(state, word)).await?;
     Ok(list_checks(api, request, &found))
 }
 
@@ -70,8 +71,14 @@ async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
     let listing = Listing::parse(api, request, &options, Family::Health)?;
-    let found = read(api, &options, &[Topic::Service(fold(name))], |state| listing.health(state, name)).await?;
-    Ok(list_instances(api, request, &found))
+    let encode = |state: &State| {
+        let found = listing.health(state, name).value;
+        let views: Vec<_> = found.iter().map(|one| HealthView::new(one, &api.identity.datacenter)).collect();
+        Response::json_body(request, api.limits.pretty, &views)
+    };
+    let topics = || vec![Topic::Service(fold(name))];
+    let response = read_shared(api, request, &options, topics, |state| state.service_index(name), encode).await?;
+    Ok(mark_cached(request, response))
 }
 
 /// The instances that speak the mesh protocol for a service.
@@ -80,7 +87,7 @@ async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let name = named(request, "service name")?;
     let listing = Listing::parse(api, request, &options, Family::Health)?;
     let topics = mesh_topics(&api.store.snapshot());
-    let found = read(api, &options, &topics, |state| listing.mesh_health(state, name)).await?;
+    let found = read(api, &options, || topics, |state| listing.mesh_health(state, name)).await?;
     Ok(list_instances(api, request, &found))
 }
 
@@ -89,6 +96,6 @@ async fn ingress(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     named(request, "service name")?;
     Listing::parse(api, request, &options, Family::Health)?;
-    let found = read(api, &options, &[], |_| Answer { index: 1, value: Vec::new() }).await?;
+    let found = read(api, &options, || vec![], |_| Answer { index: 1, value: Vec::new() }).await?;
     Ok(list_instances(api, request, &found))
 }

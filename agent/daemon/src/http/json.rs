@@ -14,7 +14,7 @@ use serde_json::ser::{CompactFormatter, Formatter, PrettyFormatter, Serializer};
 /// # Panics
 /// When a map has keys that are not strings: our views have none.
 pub fn encode<T: Serialize + ?Sized>(value: &T, pretty: bool) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    let mut out = Vec::with_capacity(512);
     let result = match pretty {
         true => value.serialize(&mut Serializer::with_formatter(&mut out, Go(PrettyFormatter::with_indent(b"    ")))),
         false => value.serialize(&mut Serializer::with_formatter(&mut out, Go(CompactFormatter))),
@@ -26,12 +26,53 @@ pub fn encode<T: Serialize + ?Sized>(value: &T, pretty: bool) -> Vec<u8> {
     out
 }
 
+/// Appends a string with its quotes and escapes.
+pub fn push_string(text: &str, out: &mut String) {
+    let plain = |byte: u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&');
+    if text.bytes().all(plain) {
+        out.push('"');
+        out.push_str(text);
+        out.push('"');
+    } else {
+        out.push_str(&String::from_utf8(encode(text, false)).expect("JSON is UTF-8"));
+    }
+}
+
+/// Appends a number.
+pub fn push_number(number: u64, out: &mut String) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut rest = number;
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(rest % 10).expect("a digit");
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    out.push_str(str::from_utf8(&digits[at..]).expect("digits are ASCII"));
+}
+
+/// Whether there is surely nothing to escape: no `<`, `>` or `&`, and no first byte of a line separator.
+///
+/// Looks at blocks without leaving them early, which the compiler turns into wide instructions.
+fn is_plain(text: &[u8]) -> bool {
+    let special = |byte: &u8| matches!(byte, b'<' | b'>' | b'&' | 0xe2);
+    let (blocks, rest) = text.as_chunks::<32>();
+    blocks.iter().all(|block| !block.iter().fold(false, |found, byte| found | special(byte)))
+        && !rest.iter().any(special)
+}
+
 /// A formatter with Go's escapes on top.
 struct Go<F>(F);
 
 impl<F: Formatter> Formatter for Go<F> {
     fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let mut rest = fragment;
+        if is_plain(fragment.as_bytes()) {
+            return writer.write_all(fragment.as_bytes());
+        }
         while let Some(at) = rest.find(['<', '>', '&', '\u{2028}', '\u{2029}']) {
             let (plain, from) = rest.split_at(at);
             let special = from.chars().next().expect("find stopped at a character");
@@ -89,6 +130,19 @@ mod tests {
     fn gos_escapes_are_written() {
         let text = String::from_utf8(encode("a<b>&\u{2028}\"\u{1}ü", false)).expect("JSON is UTF-8");
         assert_eq!(text, r#""a\u003cb\u003e\u0026\u2028\"\u0001ü""#);
+    }
+
+    #[test]
+    fn gos_escapes_are_found_wherever_they_are() {
+        for length in 0..70 {
+            let plain = "x".repeat(length);
+            for special in ["<", "\u{2029}", "\u{2020}"] {
+                let text =
+                    String::from_utf8(encode(&format!("{plain}{special}{plain}"), false)).expect("JSON is UTF-8");
+                let escaped = special.replace('<', r"\u003c").replace('\u{2029}', r"\u2029");
+                assert_eq!(text, format!("\"{plain}{escaped}{plain}\""));
+            }
+        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod catalog_listing;
 mod catalog_write;
 mod coordinate;
 pub mod decode;
+mod encoded;
 pub mod error;
 mod health;
 pub mod json;
@@ -53,6 +54,7 @@ use crate::propose::propose;
 use crate::sync::LocalHandle;
 use crate::telemetry::{LogStream, Metrics};
 
+pub use encoded::Encoded;
 pub use error::ApiError;
 pub use request::Request;
 pub use response::Response;
@@ -145,6 +147,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// The log to follow; `None` where the process has none of its own (the simulator).
     pub log: Option<LogStream>,
+    /// Answers that many ask for.
+    pub encoded: Encoded,
     /// Tells the leader's timers that a session was renewed.
     pub renewed: mpsc::Sender<SessionId>,
 }

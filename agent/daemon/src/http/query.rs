@@ -14,13 +14,14 @@ use agent_core::state::{Answer, State};
 use agent_core::watch::Topic;
 use agent_raft::ReadMode;
 use hyper::StatusCode;
+use hyper::header::HeaderValue;
 use serde::Serialize;
 
-use super::Api;
 use super::error::ApiError;
 use super::request::{Request, parse_uint};
-use super::response::Response;
-use crate::telemetry::{Counter, Timer};
+use super::response::{Response, names};
+use super::{Api, encoded};
+use crate::telemetry::Timer;
 
 /// How fresh an answer must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +60,7 @@ impl ReadOptions {
             "" => 0,
             text => parse_uint(text).map_err(|_| ApiError::bad_request("Invalid index"))?,
         };
-        let wait = wait(api, request.parameter("wait").unwrap_or_default())?;
+        let wait = wait(api, request.parameter("wait").unwrap_or_default(), index > 0)?;
         let consistency = match (request.has("stale"), request.has("consistent")) {
             (true, true) => {
                 return Err(ApiError::bad_request("Cannot specify ?stale with ?consistent, conflicting semantics."));
@@ -102,7 +103,7 @@ pub fn check_namespace(request: &Request) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn wait(api: &Api, text: &str) -> Result<Duration, ApiError> {
+fn wait(api: &Api, text: &str, waits: bool) -> Result<Duration, ApiError> {
     let limits = &api.limits;
     let asked_ms = match text {
         "" => 0,
@@ -113,7 +114,7 @@ fn wait(api: &Api, text: &str) -> Result<Duration, ApiError> {
         Ok(ms) => ms.min(limits.wait_max_ms),
     };
     // Waiting clients that started together must not all come back together (Consul's jitter: up to a sixteenth).
-    let jitter_ms = api.env.random.u64() % (wait_ms / 16 + 1);
+    let jitter_ms = if waits { api.env.random.u64() % (wait_ms / 16 + 1) } else { 0 };
     Ok(Duration::from_millis(wait_ms + jitter_ms))
 }
 
@@ -130,25 +131,62 @@ pub struct Found<T> {
 
 /// Answers a query, after waiting for it to change if the client asked for that.
 ///
+/// `topics` are what the answer depends on.
+///
 /// # Errors
 /// 500 when there is no leader to make the answer as fresh as it must be.
 pub async fn read<T>(
     api: &Api,
     options: &ReadOptions,
-    topics: &[Topic],
+    topics: impl FnOnce() -> Vec<Topic>,
     ask: impl Fn(&State) -> Answer<T>,
 ) -> Result<Found<T>, ApiError> {
-    api.metrics.count(Counter::Rpc);
-    api.metrics.count(Counter::Query);
+    api.metrics.count_read();
     let answer = match options.index {
         0 => {
             barrier(api, options.consistency).await?;
-            ask(&api.store.snapshot())
+            api.store.read(&ask)
         }
-        index => wait_past(api, options, index, topics, ask).await?,
+        index => wait_past(api, options, index, &topics(), ask).await?,
     };
     let known_leader = api.consensus.has_leader();
     Ok(Found { value: answer.value, index: answer.index.max(1), known_leader, consistency: options.consistency })
+}
+
+/// Answers a query with a body that is encoded once per change and shared: see [`super::encoded`].
+///
+/// `index` finds the index of the answer, at much less cost than `encode` makes the body.
+///
+/// # Errors
+/// As [`read`].
+pub async fn read_shared(
+    api: &Api,
+    request: &Request,
+    options: &ReadOptions,
+    topics: impl FnOnce() -> Vec<Topic>,
+    index: impl Fn(&State) -> Index,
+    encode: impl Fn(&State) -> Vec<u8>,
+) -> Result<Response, ApiError> {
+    let key = encoded::key(request);
+    let answer = |state: &State| {
+        let index = index(state);
+        Answer { index, value: api.encoded.get_or_encode(&key, index, || encode(state)) }
+    };
+    let ask = |state: &State| {
+        let index = index(state);
+        // A query that goes on waiting has no use for a body.
+        Answer { index, value: (index > options.index).then(|| answer(state).value) }
+    };
+    let found = read(api, options, topics, ask).await?;
+    let Found { known_leader, consistency, .. } = found;
+    let Answer { index, value: body } = match found.value {
+        Some(value) => Answer { index: found.index, value },
+        None => api.store.read(answer),
+    };
+    let found = Found { value: (), index: index.max(1), known_leader, consistency };
+    let mut response = found.with_headers(Response::encoded_json(body));
+    response.header(&names::CONSISTENCY, found.effective_consistency());
+    Ok(response)
 }
 
 async fn wait_past<T>(
@@ -163,7 +201,7 @@ async fn wait_past<T>(
     let _waiting = api.metrics.waiting();
     loop {
         barrier(api, options.consistency).await?;
-        let answer = ask(&api.store.snapshot());
+        let answer = api.store.read(&ask);
         if answer.index > index {
             return Ok(answer);
         }
@@ -212,18 +250,19 @@ impl<T> Found<T> {
 
     /// Adds the headers of a read.
     pub fn with_headers(&self, mut response: Response) -> Response {
-        response.set_header("x-consul-index", &self.index.to_string());
-        response.set_header("x-consul-knownleader", if self.known_leader { "true" } else { "false" });
-        response.set_header("x-consul-lastcontact", "0");
+        let known_leader = if self.known_leader { "true" } else { "false" };
+        response.header(&names::INDEX, self.index.into());
+        response.header(&names::KNOWN_LEADER, HeaderValue::from_static(known_leader));
+        response.header(&names::LAST_CONTACT, HeaderValue::from_static("0"));
         response
     }
 
     /// How fresh the answer was asked to be, as the catalog and health families say it.
-    pub fn effective_consistency(&self) -> &'static str {
-        match self.consistency {
+    pub fn effective_consistency(&self) -> HeaderValue {
+        HeaderValue::from_static(match self.consistency {
             Consistency::Default => "leader",
             Consistency::Consistent => "consistent",
             Consistency::Stale => "stale",
-        }
+        })
     }
 }

@@ -14,6 +14,23 @@ use tokio::sync::mpsc;
 use super::json;
 use super::request::Request;
 
+/// How many headers most answers carry: their map is made with room for them.
+const HEADERS_OF_A_READ: usize = 6;
+
+/// The names of the headers of reads.
+pub mod names {
+    use hyper::header::HeaderName;
+
+    /// The index to wait from next.
+    pub static INDEX: HeaderName = HeaderName::from_static("x-consul-index");
+    /// Whether there is a leader.
+    pub static KNOWN_LEADER: HeaderName = HeaderName::from_static("x-consul-knownleader");
+    /// Milliseconds since this server last heard of the leader.
+    pub static LAST_CONTACT: HeaderName = HeaderName::from_static("x-consul-lastcontact");
+    /// How fresh the answer was asked to be.
+    pub static CONSISTENCY: HeaderName = HeaderName::from_static("x-consul-effective-consistency");
+}
+
 /// A response.
 #[derive(Debug)]
 pub struct Response {
@@ -49,19 +66,29 @@ impl Response {
 
     /// JSON, with indentation if the request asks for it or `pretty` says so.
     pub fn json<T: Serialize + ?Sized>(request: &Request, pretty: bool, value: &T) -> Self {
-        Self::encoded_json(json::encode(value, pretty || request.has("pretty")))
+        Self::encoded_json(Self::json_body(request, pretty, value))
+    }
+
+    /// The body of [`Response::json`].
+    pub fn json_body<T: Serialize + ?Sized>(request: &Request, pretty: bool, value: &T) -> Vec<u8> {
+        json::encode(value, pretty || request.has("pretty"))
     }
 
     /// JSON that is encoded already.
     pub fn encoded_json(body: impl Into<Bytes>) -> Self {
-        let mut response = Response { body: Content::Whole(body.into()), ..Response::empty(StatusCode::OK) };
-        response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response
+        let mut headers = HeaderMap::with_capacity(HEADERS_OF_A_READ);
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Response { status: StatusCode::OK, headers, body: Content::Whole(body.into()) }
     }
 
     /// A body that is sent as it comes.
     pub fn stream(chunks: mpsc::Receiver<Bytes>) -> Self {
         Response { body: Content::Stream(chunks), ..Response::empty(StatusCode::OK) }
+    }
+
+    /// Sets a header whose name is known, without looking at it.
+    pub fn header(&mut self, name: &'static HeaderName, value: HeaderValue) {
+        self.headers.insert(name, value);
     }
 
     /// Sets a header. A name or value that HTTP does not allow is left out.

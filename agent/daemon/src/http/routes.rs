@@ -99,9 +99,14 @@ const UNKNOWN: usize = 2;
 struct Table {
     names: Vec<&'static str>,
     exact: BTreeMap<&'static str, Endpoint>,
-    /// Longest first.
+    /// [`BUSIEST`] first, then the longest first.
     prefixes: Vec<(&'static str, Endpoint)>,
+    /// How many of `prefixes` are [`BUSIEST`].
+    busy: usize,
 }
+
+/// The prefixes that most requests go to, tried before everything else. No other pattern begins with one of them.
+const BUSIEST: [&str; 3] = ["/v1/kv/", "/v1/health/service/", "/v1/catalog/service/"];
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     let mut by_pattern: BTreeMap<&'static str, Endpoint> = BTreeMap::new();
@@ -115,8 +120,10 @@ static TABLE: LazyLock<Table> = LazyLock::new(|| {
     }
     let (prefixes, exact): (Vec<_>, Vec<_>) = by_pattern.into_iter().partition(|(pattern, _)| pattern.ends_with('/'));
     let mut prefixes = prefixes;
-    prefixes.sort_by_key(|(pattern, _)| std::cmp::Reverse(pattern.len()));
-    Table { names, exact: exact.into_iter().collect(), prefixes }
+    prefixes.sort_by_key(|(pattern, _)| {
+        (BUSIEST.iter().position(|busy| busy == pattern).unwrap_or(BUSIEST.len()), std::cmp::Reverse(pattern.len()))
+    });
+    Table { names, exact: exact.into_iter().collect(), prefixes, busy: BUSIEST.len() }
 });
 
 /// What routes are called in metrics, by the places that [`dispatch`] returns.
@@ -125,9 +132,14 @@ pub fn names() -> &'static [&'static str] {
 }
 
 fn find(path: &str) -> Option<(&'static str, &'static Endpoint)> {
-    let exact = TABLE.exact.get_key_value(path).map(|(pattern, endpoint)| (*pattern, endpoint));
-    let below = || TABLE.prefixes.iter().find(|(prefix, _)| path.starts_with(prefix));
-    exact.or_else(|| below().map(|(pattern, endpoint)| (*pattern, endpoint)))
+    let table = &*TABLE;
+    let (busy, others) = table.prefixes.split_at(table.busy);
+    let below = |prefixes: &'static [(&'static str, Endpoint)]| {
+        let found = prefixes.iter().find(|(prefix, _)| path.starts_with(prefix));
+        found.map(|(pattern, endpoint)| (*pattern, endpoint))
+    };
+    let exact = || table.exact.get_key_value(path).map(|(pattern, endpoint)| (*pattern, endpoint));
+    below(busy).or_else(exact).or_else(|| below(others))
 }
 
 /// The largest body for a method and decoded path.
@@ -154,7 +166,7 @@ pub async fn dispatch(api: &Api, request: &mut Request) -> (Response, usize) {
         }
         return (Response::empty(StatusCode::NOT_FOUND), UNKNOWN);
     };
-    request.rest = request.path.strip_prefix(pattern).unwrap_or_default().to_owned();
+    request.rest_at = pattern.len();
     let response = match endpoint.routes.iter().find(|route| route.method == request.method) {
         Some(_) if !may_come_from_there(api, request) => {
             ApiError::new(StatusCode::FORBIDDEN, "Access is restricted").response()

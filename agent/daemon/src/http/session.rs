@@ -238,7 +238,7 @@ async fn renew(api: &Api, request: &Request) -> Result<Response, ApiError> {
 async fn info(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let id = session_id(request)?;
-    let found = read(api, &options, &[Topic::Session(id.to_owned())], |state| state.session(id)).await?;
+    let found = read(api, &options, || vec![Topic::Session(id.to_owned())], |state| state.session(id)).await?;
     let readable = |session: &&Arc<Session>| request.authorizer.allows(Access::Read, Resource::Session(&session.node));
     let views: Vec<SessionView<'_>> =
         found.value.iter().filter(readable).map(|session| SessionView::new(session)).collect();
@@ -247,17 +247,17 @@ async fn info(api: &Api, request: &Request) -> Result<Response, ApiError> {
 
 async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
-    let node = match request.rest.as_str() {
+    let node = match request.rest() {
         "" => return Err(ApiError::bad_request("Missing node name")),
         node => node,
     };
-    let found = read(api, &options, &[Topic::Sessions], |state| state.node_sessions(node)).await?;
+    let found = read(api, &options, || vec![Topic::Sessions], |state| state.node_sessions(node)).await?;
     Ok(found.json(api, request, &views(request, &found.value)))
 }
 
 async fn list(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
-    let found = read(api, &options, &[Topic::Sessions], agent_core::state::State::session_list).await?;
+    let found = read(api, &options, || vec![Topic::Sessions], agent_core::state::State::session_list).await?;
     Ok(found.json(api, request, &views(request, &found.value)))
 }
 
@@ -268,7 +268,7 @@ fn views<'a>(request: &Request, sessions: &'a [Arc<Session>]) -> Vec<SessionView
 }
 
 fn session_id(request: &Request) -> Result<&str, ApiError> {
-    match request.rest.as_str() {
+    match request.rest() {
         "" => Err(ApiError::bad_request("Missing session")),
         id if id.len() == UUID_TEXT_BYTES => Ok(id),
         _ => Err(ApiError::internal("failed session lookup: index error: UUID must be 36 characters")),

@@ -192,6 +192,7 @@ async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>)
         local,
         control,
         log: None,
+        encoded: Encoded::default(),
         renewed,
     });
     let alive =

@@ -59,6 +59,14 @@ impl Metrics {
         self.add(counter as usize, false, 1.0);
     }
 
+    /// Counts a read that clients asked for: an RPC and a query.
+    pub fn count_read(&self) {
+        let interval = self.clock.wall_ms() / INTERVAL_MS;
+        for counter in [Counter::Rpc, Counter::Query] {
+            self.series(counter as usize, false).add(interval, 1.0);
+        }
+    }
+
     /// Records how long something took, in milliseconds.
     pub fn time(&self, timer: Timer, ms: f64) {
         self.add(COUNTERS.len() + timer as usize, true, ms);
@@ -107,8 +115,11 @@ impl Metrics {
     }
 
     fn add(&self, place: usize, timed: bool, value: f64) {
-        let series = self.places[place].get_or_init(|| Box::new(Series::new(timed)));
-        series.add(self.clock.wall_ms() / INTERVAL_MS, value);
+        self.series(place, timed).add(self.clock.wall_ms() / INTERVAL_MS, value);
+    }
+
+    fn series(&self, place: usize, timed: bool) -> &Series {
+        self.places[place].get_or_init(|| Box::new(Series::new(timed)))
     }
 
     fn gauges(&self, gauges: &[Gauge]) -> Vec<(Shown, f64)> {

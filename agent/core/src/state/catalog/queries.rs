@@ -47,7 +47,12 @@ impl State {
     /// All nodes that carry every pair of `meta`, by name. Topic: `Nodes`.
     pub fn node_list(&self, meta: &BTreeMap<String, String>) -> Answer<Vec<Arc<Node>>> {
         let value = self.nodes.values().filter(|node| carries(node, meta)).cloned().collect();
-        Answer { index: self.indexes.nodes.max(1), value }
+        Answer { index: self.node_list_index(), value }
+    }
+
+    /// The index of [`State::node_list`].
+    pub fn node_list_index(&self) -> Index {
+        self.indexes.nodes.max(1)
     }
 
     /// Every service name with the tags of all its instances, on nodes that carry every pair of `meta`. Topic: `Services`.
@@ -58,8 +63,13 @@ impl State {
                 value.entry(service.name.clone()).or_default().extend(service.tags.iter().cloned());
             }
         }
+        Answer { index: self.service_list_index(meta), value }
+    }
+
+    /// The index of [`State::service_list`].
+    pub fn service_list_index(&self, meta: &BTreeMap<String, String>) -> Index {
         let nodes = if meta.is_empty() { 0 } else { self.indexes.nodes };
-        Answer { index: self.indexes.service_names.max(nodes).max(1), value }
+        self.indexes.service_names.max(nodes).max(1)
     }
 
     /// The instances of a service that carry all `tags` (whatever the case), by node and id. Topic: `Service`.
