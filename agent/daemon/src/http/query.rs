@@ -147,7 +147,8 @@ pub async fn read<T>(
             barrier(api, options.consistency).await?;
             api.store.read(&ask)
         }
-        index => wait_past(api, options, index, &topics(), ask).await?,
+        // In a box, so that the many reads that never wait don't carry room for it.
+        index => Box::pin(wait_past(api, options, index, topics(), ask)).await?,
     };
     let known_leader = api.consensus.has_leader();
     Ok(Found { value: answer.value, index: answer.index.max(1), known_leader, consistency: options.consistency })
@@ -193,11 +194,11 @@ async fn wait_past<T>(
     api: &Api,
     options: &ReadOptions,
     index: Index,
-    topics: &[Topic],
+    topics: Vec<Topic>,
     ask: impl Fn(&State) -> Answer<T>,
 ) -> Result<Answer<T>, ApiError> {
     let deadline = tokio::time::Instant::now() + options.wait;
-    let mut changed = api.store.watch(topics);
+    let mut changed = api.store.watch(&topics);
     let _waiting = api.metrics.waiting();
     loop {
         barrier(api, options.consistency).await?;
