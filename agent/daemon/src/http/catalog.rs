@@ -149,6 +149,6 @@ async fn node_services(api: &Api, request: &Request) -> Result<Response, ApiErro
 async fn gateway_services(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     named(request, "gateway name")?;
-    let found = read(api, &options, || vec![], |_| Answer { index: 1, value: () }).await?;
+    let found = read(api, &options, Vec::new, |_| Answer { index: 1, value: () }).await?;
     Ok(answer(api, request, &found, &found.value))
 }

@@ -96,6 +96,6 @@ async fn ingress(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     named(request, "service name")?;
     Listing::parse(api, request, &options, Family::Health)?;
-    let found = read(api, &options, || vec![], |_| Answer { index: 1, value: Vec::new() }).await?;
+    let found = read(api, &options, Vec::new, |_| Answer { index: 1, value: Vec::new() }).await?;
     Ok(list_instances(api, request, &found))
 }

@@ -211,3 +211,16 @@ fn other_method(method: &Method, endpoint: &Endpoint) -> Response {
     response.set_header("allow", &allowed.join(","));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_tried_first_hides_nothing() {
+        for busy in BUSIEST {
+            let below: Vec<_> = names().iter().filter(|name| name.starts_with(busy)).collect();
+            assert_eq!(below, [&busy], "a pattern that begins with another one");
+        }
+    }
+}
