@@ -92,8 +92,9 @@ async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
         let views: Vec<_> = found.iter().map(|one| CatalogServiceView::new(one, &listing.datacenter)).collect();
         Response::json_body(request, api.limits.pretty, &views)
     };
-    let topics = || vec![Topic::Service(fold(name))];
-    let response = read_shared(api, request, &options, topics, |state| state.service_index(name), encode).await?;
+    let folded = fold(name);
+    let topics = || vec![Topic::Service(folded.clone())];
+    let response = read_shared(api, request, &options, topics, |state| state.service_index(&folded), encode).await?;
     Ok(mark_cached(request, response))
 }
 
