@@ -59,13 +59,37 @@ pub trait Listener: Send + Sync {
     fn local_address(&self) -> ListenAddress;
 }
 
-/// Opens listeners.
+/// Sends and receives datagrams.
+pub trait Datagrams: Send + Sync {
+    /// The next datagram: how many bytes of it were put into `buffer`, and who sent it. What does not fit is cut off.
+    fn receive<'a>(&'a self, buffer: &'a mut [u8]) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>>;
+
+    /// Sends a datagram. That it was taken says nothing about its arrival.
+    fn send<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>>;
+
+    /// Where it really receives, after port zero was resolved.
+    fn local_address(&self) -> SocketAddr;
+}
+
+/// Opens listeners, streams and datagram sockets.
 pub trait Network: Send + Sync {
     /// Listens on `address`.
     ///
     /// # Errors
     /// As the operating system says: the port is in use, the address is not ours, permission.
     fn listen<'a>(&'a self, address: &'a ListenAddress) -> BoxFuture<'a, io::Result<Box<dyn Listener>>>;
+
+    /// Opens a stream to `to`, however long that takes: whoever asks sets the limit.
+    ///
+    /// # Errors
+    /// As the operating system says: nobody listens there, there is no way to it.
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>>;
+
+    /// Opens a socket for datagrams on `address`; port zero lets the system choose.
+    ///
+    /// # Errors
+    /// As [`Network::listen`].
+    fn datagrams(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>>;
 }
 
 /// Wall time.
@@ -181,6 +205,37 @@ impl Network for SystemNetwork {
             };
             Ok(listener)
         })
+    }
+
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            let stream = tokio::net::TcpStream::connect(to).await?;
+            stream.set_nodelay(true)?;
+            Ok(Box::new(stream) as Box<dyn Stream>)
+        })
+    }
+
+    fn datagrams(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
+        Box::pin(async move {
+            let socket = tokio::net::UdpSocket::bind(address).await?;
+            Ok(Box::new(UdpSocket(socket)) as Box<dyn Datagrams>)
+        })
+    }
+}
+
+struct UdpSocket(tokio::net::UdpSocket);
+
+impl Datagrams for UdpSocket {
+    fn receive<'a>(&'a self, buffer: &'a mut [u8]) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
+        Box::pin(self.0.recv_from(buffer))
+    }
+
+    fn send<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move { self.0.send_to(bytes, to).await.map(|_| ()) })
+    }
+
+    fn local_address(&self) -> SocketAddr {
+        self.0.local_addr().expect("a bound socket has an address")
     }
 }
 

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agent_daemon::env::{Accepted, BoxFuture, ListenAddress, Listener, Network, Stream};
+use agent_daemon::env::{Accepted, BoxFuture, Datagrams, ListenAddress, Listener, Network, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
@@ -22,6 +22,9 @@ const WINDOW_BYTES: usize = 64 * 1024;
 
 /// Connections waiting to be accepted.
 const BACKLOG: usize = 64;
+
+/// Datagrams a socket holds that nobody has read yet.
+const SOCKET_DATAGRAMS: usize = 1024;
 
 /// How the network treats what it carries.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +57,7 @@ pub struct SimNetwork {
 struct Inner {
     weather: Weather,
     listeners: BTreeMap<SocketAddr, mpsc::Sender<(DuplexStream, SocketAddr)>>,
+    sockets: BTreeMap<SocketAddr, mpsc::Sender<(Vec<u8>, SocketAddr)>>,
     /// The relays of living connections, by the order in which they were opened.
     relays: BTreeMap<u64, [AbortHandle; 2]>,
     opened: u64,
@@ -62,7 +66,8 @@ struct Inner {
 impl SimNetwork {
     /// A network with this weather.
     pub fn new(random: SimRandom, weather: Weather) -> Self {
-        let inner = Inner { weather, listeners: BTreeMap::new(), relays: BTreeMap::new(), opened: 0 };
+        let inner =
+            Inner { weather, listeners: BTreeMap::new(), sockets: BTreeMap::new(), relays: BTreeMap::new(), opened: 0 };
         SimNetwork { random, inner: Arc::new(Mutex::new(inner)) }
     }
 
@@ -92,6 +97,16 @@ impl SimNetwork {
         inner.relays.retain(|_, relays| relays.iter().any(|relay| !relay.is_finished()));
         inner.relays.insert(number, [there, back]);
         Ok(client)
+    }
+
+    fn bind_datagrams(&self, address: SocketAddr) -> io::Result<SimDatagrams> {
+        let mut inner = self.inner();
+        if inner.sockets.get(&address).is_some_and(|socket| !socket.is_closed()) {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        let (sender, arrivals) = mpsc::channel(SOCKET_DATAGRAMS);
+        inner.sockets.insert(address, sender);
+        Ok(SimDatagrams { network: self.clone(), address, arrivals: tokio::sync::Mutex::new(arrivals) })
     }
 
     /// Cuts every living connection.
@@ -152,6 +167,51 @@ impl Network for SimNetwork {
             let listener = SimListener { address: *address, connections: tokio::sync::Mutex::new(connections) };
             Ok(Box::new(listener) as Box<dyn Listener>)
         })
+    }
+
+    fn connect(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move { SimNetwork::connect(self, to).map(|stream| Box::new(stream) as Box<dyn Stream>) })
+    }
+
+    fn datagrams(&self, address: SocketAddr) -> BoxFuture<'_, io::Result<Box<dyn Datagrams>>> {
+        Box::pin(async move { self.bind_datagrams(address).map(|socket| Box::new(socket) as Box<dyn Datagrams>) })
+    }
+}
+
+/// A socket for datagrams: each arrives late, and out of order when another is later.
+struct SimDatagrams {
+    network: SimNetwork,
+    address: SocketAddr,
+    arrivals: tokio::sync::Mutex<mpsc::Receiver<(Vec<u8>, SocketAddr)>>,
+}
+
+impl Datagrams for SimDatagrams {
+    fn receive<'a>(&'a self, buffer: &'a mut [u8]) -> BoxFuture<'a, io::Result<(usize, SocketAddr)>> {
+        Box::pin(async move {
+            let (bytes, from) = self.arrivals.lock().await.recv().await.ok_or(io::ErrorKind::BrokenPipe)?;
+            let size = bytes.len().min(buffer.len());
+            buffer[..size].copy_from_slice(&bytes[..size]);
+            Ok((size, from))
+        })
+    }
+
+    fn send<'a>(&'a self, bytes: &'a [u8], to: SocketAddr) -> BoxFuture<'a, io::Result<()>> {
+        Box::pin(async move {
+            let (network, from, bytes) = (self.network.clone(), self.address, bytes.to_vec());
+            tokio::spawn(async move {
+                tokio::time::sleep(network.delay()).await;
+                let socket = network.inner().sockets.get(&to).cloned();
+                if let Some(socket) = socket {
+                    // A full socket drops what comes, as a kernel does.
+                    let _ = socket.try_send((bytes, from));
+                }
+            });
+            Ok(())
+        })
+    }
+
+    fn local_address(&self) -> SocketAddr {
+        self.address
     }
 }
 
