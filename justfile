@@ -38,6 +38,10 @@ core *ARGS:
 sim *ARGS:
     cargo nextest run --workspace -E 'package(sim)' {{ARGS}}
 
+# Pools of MEMBERS that only gossip, with figures; five thousand take minutes and 8 GB.
+gossip MEMBERS="1000":
+    GOSSIP_MEMBERS={{MEMBERS}} cargo test --release -p sim --test gossip -- --nocapture --test-threads 1
+
 # Real processes and third-party clients alone.
 real *ARGS:
     cargo build --workspace --all-targets --quiet

@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use agent_core::gossip::{Config, Event, Input, Key, KeyOperation, KeyRing, Status, Ticket, Timing};
+use agent_core::Instant;
+use agent_core::gossip::{Config, Counters, Event, Gossip, Input, Key, KeyOperation, KeyRing, Status, Ticket, Timing};
 use sim::gossip::world::{address, config, tagged};
 use sim::gossip::{Weather, World};
 
@@ -32,9 +33,8 @@ fn a_change_and_a_death_are_noticed() {
     let mut world = pool(Weather::good(1));
     world.tell(7, Input::SetTags(tagged("2")));
     let name = world.member(7).me().profile.name.clone();
-    let has_heard = |member: &agent_core::gossip::Gossip| {
-        member.member(&name).is_some_and(|member| member.profile.tags.get("build") == Some("2"))
-    };
+    let has_heard =
+        |member: &Gossip| member.member(&name).is_some_and(|member| member.profile.tags.get("build") == Some("2"));
     let most = world.run_until(0.99, seconds(30), has_heard);
     show("a change reaches 99 % after", most);
     show("  memberlist's defaults, by Monte Carlo, for 1,000", Some(Duration::from_millis(1400)));
@@ -42,9 +42,7 @@ fn a_change_and_a_death_are_noticed() {
 
     let name = world.member(8).me().profile.name.clone();
     world.kill(8);
-    let has_failed = |member: &agent_core::gossip::Gossip| {
-        member.member(&name).is_some_and(|member| member.status == Status::Failed)
-    };
+    let has_failed = |member: &Gossip| member.member(&name).is_some_and(|member| member.status == Status::Failed);
     let first = world.run_until(0.5 / members() as f64, seconds(120), has_failed);
     let most = world.run_until(0.99, seconds(60), has_failed).zip(first).map(|(rest, first)| first + rest);
     let shortest = Timing::LAN.suspicion_min(members());
@@ -54,19 +52,55 @@ fn a_change_and_a_death_are_noticed() {
     show("  memberlist's longest suspicion", Some(Timing::LAN.suspicion_max(members())));
     assert!(first.unwrap() >= shortest);
     assert!(most.unwrap() < shortest + seconds(8), "{most:?}");
-    assert!(world.falsely_failed(agent_core::Instant::START).0.is_empty());
+    assert!(world.falsely_failed(Instant::START).0.is_empty());
+}
+
+/// Small pools, where the published times are shortest and most hosts live.
+#[test]
+fn a_death_is_noticed_soon_in_small_pools() {
+    for count in [3, 5, 10, 100] {
+        let mut times: Vec<Duration> = (0..10).map(|seed| death_noticed_by_all(count, seed)).collect();
+        times.sort();
+        let shortest = Timing::LAN.suspicion_min(count);
+        let [least, half, most, formula] = [times[0], times[5], times[9], shortest].map(|time| time.as_secs_f64());
+        println!(
+            "{count:>6} members  a death is noticed by all after {least:.1} to {most:.1} s, half of the time {half:.1} s"
+        );
+        println!("{count:>6} members    memberlist's shortest suspicion {formula:.1} s");
+        assert!(times[0] >= shortest && times[9] < shortest + seconds(8), "{count}: {times:?}");
+    }
+}
+
+fn death_noticed_by_all(count: usize, seed: u64) -> Duration {
+    let mut world = World::settled(count, Weather::good(seed));
+    world.run(Duration::from_millis(3000 + 137 * seed));
+    let name = world.member(1).me().profile.name.clone();
+    world.kill(1);
+    let has_failed = |member: &Gossip| member.member(&name).is_some_and(|member| member.status == Status::Failed);
+    world.run_until(1.0, seconds(60), has_failed).expect("a death is noticed within a minute")
+}
+
+#[test]
+fn two_halves_find_each_other_again() {
+    let mut world = World::settled(100, Weather { split: Some(50), ..Weather::good(7) });
+    world.run(seconds(90));
+    let living = |member: &Gossip| member.members().filter(|member| member.status == Status::Alive).count();
+    assert!(world.up().all(|number| living(world.member(number)) == 50));
+    world.weather.split = None;
+    let took = world.run_until(1.0, seconds(300), |member| living(member) == 100).unwrap();
+    println!("   100 members  two halves are one again after {:.1} s", took.as_secs_f64());
+    assert!(took < seconds(60), "{took:?}");
 }
 
 #[test]
 fn nobody_is_given_up_for_lost_datagrams() {
     let mut world = pool(Weather { loss: 0.05, ..Weather::good(2) });
     world.run(seconds(40));
-    let sum = |count: fn(&agent_core::gossip::Counters) -> u64| -> u64 {
-        world.up().map(|number| count(world.member(number).counters())).sum()
-    };
+    let sum =
+        |count: fn(&Counters) -> u64| -> u64 { world.up().map(|number| count(world.member(number).counters())).sum() };
     let (failed, by_stream) = (sum(|counters| counters.probes_failed), sum(|counters| counters.probes_by_stream));
     println!("5 % loss: {failed} probes failed, {by_stream} were answered by stream alone");
-    assert_eq!(world.falsely_failed(agent_core::Instant::START).0.len(), 0);
+    assert_eq!(world.falsely_failed(Instant::START).0.len(), 0);
 }
 
 #[test]
@@ -75,8 +109,8 @@ fn slow_members_do_not_take_others_down() {
     weather.slow = (0..members()).step_by(100).collect();
     let slow = weather.slow.clone();
     let mut world = pool(weather);
-    world.run(seconds(25));
-    let (accused, opinions) = world.falsely_failed(agent_core::Instant::START);
+    world.run(seconds(20));
+    let (accused, opinions) = world.falsely_failed(Instant::START);
     let healthy = accused.difference(&slow).count();
     println!(
         "1 % slow: {healthy} healthy and {} slow members given up, by {opinions} opinions in all",
@@ -91,12 +125,12 @@ fn a_member_whose_datagrams_are_blocked_stays_alive() {
     weather.blocked = [5].into();
     let mut world = World::settled(100, weather);
     world.run(seconds(300));
-    assert!(world.falsely_failed(agent_core::Instant::START).0.is_empty());
+    assert!(world.falsely_failed(Instant::START).0.is_empty());
     assert!(world.up().all(|at| world.status(5, at) == Some(Status::Alive)));
 }
 
 fn key(byte: u8) -> Key {
-    Key::new(&[byte; 32]).unwrap()
+    Key::new(&[byte; 32]).expect("32 bytes are a key")
 }
 
 fn encrypted(count: usize, weather: Weather) -> World {
@@ -143,7 +177,7 @@ fn a_key_is_rolled_under_loss() {
     }
     world.run(seconds(60));
     assert!(world.up().all(|number| world.member(number).keys() == &KeyRing::new([key(2)])));
-    assert!(world.falsely_failed(agent_core::Instant::START).0.is_empty());
+    assert!(world.falsely_failed(Instant::START).0.is_empty());
 }
 
 #[test]

@@ -156,9 +156,9 @@ impl Gossip {
         if let Some(refused) = self.refusal_of_sender(now, &theirs) {
             return Answer::Refused(refused);
         }
-        let ours = Answer::Exchange(self.snapshot(now, false));
+        // First what they say: a member that was given up objects at once, and its objection goes back with the answer.
         self.merge(now, theirs, true);
-        ours
+        Answer::Exchange(self.snapshot(now, false))
     }
 
     /// Who claims the name or id of a living member is told so, in Consul's words, and nothing it says is taken in.

@@ -22,6 +22,9 @@ use crate::Instant;
 /// The most questions of ours that are under way.
 const ASKED_MAX: usize = 16;
 
+/// The most members asked again, each over a stream of its own.
+const ASKED_AGAIN_MAX: usize = 64;
+
 /// Questions this far behind the newest are not acted upon.
 const WINDOW: u64 = 256;
 
@@ -129,7 +132,7 @@ impl Gossip {
         }
         let end = asked.end;
         let query = KeyQuery { again: true, ..asked.query.clone() };
-        let silent: Vec<Arc<str>> = asked.waiting.iter().cloned().collect();
+        let silent: Vec<Arc<str>> = asked.waiting.iter().take(ASKED_AGAIN_MAX).cloned().collect();
         let message = Message::KeyQuery(query);
         for name in silent {
             if let Some(to) = self.table.find(&name).and_then(|slot| self.address_of(slot)) {

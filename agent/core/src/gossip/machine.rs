@@ -178,7 +178,7 @@ impl Gossip {
 
     /// Every member, ourselves included, in the order of names.
     pub fn members(&self) -> impl Iterator<Item = Member> {
-        self.table.iter().map(Entry::member)
+        self.table.sorted().into_iter().map(Entry::member)
     }
 
     /// The member of this name.
@@ -254,12 +254,10 @@ impl Gossip {
     /// Takes members for alive without hearing from them. For simulations of large pools, which would otherwise
     /// spend their time joining; profiles are shared.
     pub fn assume(&mut self, now: Instant, profiles: &[Arc<Profile>]) {
-        for profile in profiles {
-            if self.table.find(&profile.name).is_none() {
-                let entry = Entry::new(Arc::clone(profile), profile.revision, State::Alive, now);
-                self.table.insert(entry, &mut self.rng);
-            }
-        }
+        let unknown = profiles.iter().filter(|profile| self.table.find(&profile.name).is_none());
+        let entry = |profile: &Arc<Profile>| Entry::new(Arc::clone(profile), profile.revision, State::Alive, now);
+        let entries: Vec<Entry> = unknown.map(entry).collect();
+        self.table.extend(entries.into_iter());
         self.keep_time(now);
     }
 

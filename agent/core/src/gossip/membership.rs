@@ -18,6 +18,10 @@ use super::timers::Timer;
 use super::wire::{MEMBERS_MAX, Message};
 use crate::Instant;
 
+/// The furthest one statement may move an incarnation: a century of milliseconds. More would leave a member no number
+/// to object with.
+const INCARNATION_JUMP_MAX: u64 = 1 << 42;
+
 /// Why a member is not taken in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Conflict {
@@ -82,6 +86,9 @@ impl Gossip {
         spreads: bool,
     ) {
         let Some(entry) = self.table.get_mut(slot) else { return };
+        if !is_possible(entry.incarnation, incarnation) {
+            return;
+        }
         let is_newer = incarnation > entry.incarnation;
         let fresh = profile.filter(|profile| profile.revision == revision && revision > entry.profile.revision);
         if !is_newer && (fresh.is_none() || !entry.is_living()) {
@@ -119,7 +126,8 @@ impl Gossip {
         }
         let Some(slot) = self.table.find(name) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
-        if incarnation < entry.incarnation || !entry.is_living() {
+        let is_possible = is_possible(entry.incarnation, incarnation);
+        if incarnation < entry.incarnation || !is_possible || !entry.is_living() {
             return;
         }
         if let Some(suspicion) = &mut entry.suspicion {
@@ -158,7 +166,8 @@ impl Gossip {
         }
         let Some(slot) = self.table.find(name) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
-        if incarnation < entry.incarnation || !entry.is_living() {
+        let is_possible = is_possible(entry.incarnation, incarnation);
+        if incarnation < entry.incarnation || !is_possible || !entry.is_living() {
             return;
         }
         let leaves = name == accuser || entry.leaving;
@@ -230,7 +239,7 @@ impl Gossip {
     pub(super) fn refute(&mut self, now: Instant, incarnation: u64, accuser: &Arc<str>) {
         let is_leaving = self.is_leaving();
         let me = self.table.me_mut();
-        if is_leaving || incarnation < me.incarnation {
+        if is_leaving || incarnation < me.incarnation || !is_possible(me.incarnation, incarnation) {
             return;
         }
         me.incarnation = incarnation.saturating_add(1);
@@ -303,4 +312,8 @@ impl Gossip {
             self.emit(event(member));
         }
     }
+}
+
+fn is_possible(known: u64, claimed: u64) -> bool {
+    claimed.saturating_sub(known) <= INCARNATION_JUMP_MAX
 }

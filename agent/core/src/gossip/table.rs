@@ -87,7 +87,8 @@ impl Entry {
 pub(super) struct Table {
     slots: Vec<Option<Entry>>,
     free: Vec<Slot>,
-    by_name: Vec<Slot>,
+    /// Sorted by the hash of the name: found without touching other members, which are cold in a large pool.
+    by_hash: Vec<(u64, Slot)>,
     by_id: BTreeMap<NodeId, Slot>,
     /// Everybody but us, in the order they are probed.
     order: Vec<Slot>,
@@ -101,7 +102,8 @@ impl Table {
     pub(super) fn new(me: Entry) -> Table {
         let by_id = BTreeMap::from([(me.profile.id, ME)]);
         let (free, order) = (Vec::new(), Vec::new());
-        Table { slots: vec![Some(me)], free, by_name: vec![ME], by_id, order, cursor: 0, living: 1 }
+        let by_hash = vec![(hash(&me.profile.name), ME)];
+        Table { slots: vec![Some(me)], free, by_hash, by_id, order, cursor: 0, living: 1 }
     }
 
     pub(super) fn me(&self) -> &Entry {
@@ -121,7 +123,7 @@ impl Table {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<Slot> {
-        self.position(name).ok().map(|at| self.by_name[at])
+        self.position(name).map(|at| self.by_hash[at].1)
     }
 
     /// The member that has this node id.
@@ -129,9 +131,16 @@ impl Table {
         self.get(*self.by_id.get(&id)?)
     }
 
-    /// Members of every state, us included, by name.
+    /// Members of every state, us included, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Entry> {
-        self.by_name.iter().filter_map(|slot| self.get(*slot))
+        self.slots.iter().flatten()
+    }
+
+    /// Members of every state, us included, by name.
+    pub(super) fn sorted(&self) -> Vec<&Entry> {
+        let mut entries: Vec<&Entry> = self.iter().collect();
+        entries.sort_by(|a, b| a.profile.name.cmp(&b.profile.name));
+        entries
     }
 
     /// Slots of everybody but us.
@@ -141,7 +150,7 @@ impl Table {
 
     /// Members of every state, us included.
     pub(super) fn len(&self) -> usize {
-        self.by_name.len()
+        self.by_hash.len()
     }
 
     /// Members that are living, us included.
@@ -160,15 +169,10 @@ impl Table {
     /// Adds a member whose name is new.
     pub(super) fn insert(&mut self, entry: Entry, rng: &mut impl Rng) -> Slot {
         let slot = self.free.pop().unwrap_or(self.slots.len() as Slot);
-        let at = self.position(&entry.profile.name).unwrap_or_else(|at| at);
-        self.by_name.insert(at, slot);
-        self.by_id.insert(entry.profile.id, slot);
-        self.living += usize::from(entry.is_living());
-        if slot as usize == self.slots.len() {
-            self.slots.push(Some(entry));
-        } else {
-            self.slots[slot as usize] = Some(entry);
-        }
+        let hash = hash(&entry.profile.name);
+        let at = self.by_hash.partition_point(|(other, _)| *other < hash);
+        self.by_hash.insert(at, (hash, slot));
+        self.place(slot, entry);
         // A random place in what is left of the round, so that newcomers are not probed by everybody at once.
         let at = rng.random_range(0..=self.order.len());
         self.order.push(slot);
@@ -177,10 +181,22 @@ impl Table {
         slot
     }
 
+    /// Adds many members whose names are new at once, in no random order.
+    pub(super) fn extend(&mut self, entries: impl Iterator<Item = Entry>) {
+        for entry in entries {
+            let slot = self.slots.len() as Slot;
+            self.by_hash.push((hash(&entry.profile.name), slot));
+            self.order.push(slot);
+            self.place(slot, entry);
+        }
+        self.by_hash.sort_unstable();
+        self.cursor = self.order.len();
+    }
+
     pub(super) fn remove(&mut self, slot: Slot) -> Option<Entry> {
         let name = Arc::clone(&self.get(slot)?.profile.name);
-        if let Ok(at) = self.position(&name) {
-            self.by_name.remove(at);
+        if let Some(at) = self.position(&name) {
+            self.by_hash.remove(at);
         }
         let entry = self.slots[slot as usize].take()?;
         self.living -= usize::from(entry.is_living());
@@ -240,8 +256,22 @@ impl Table {
         chosen
     }
 
-    fn position(&self, name: &str) -> Result<usize, usize> {
-        self.by_name.binary_search_by(|slot| self.get(*slot).map_or("", |entry| &entry.profile.name).cmp(name))
+    fn place(&mut self, slot: Slot, entry: Entry) {
+        self.by_id.insert(entry.profile.id, slot);
+        self.living += usize::from(entry.is_living());
+        if slot as usize == self.slots.len() {
+            self.slots.push(Some(entry));
+        } else {
+            self.slots[slot as usize] = Some(entry);
+        }
+    }
+
+    fn position(&self, name: &str) -> Option<usize> {
+        let hash = hash(name);
+        let start = self.by_hash.partition_point(|(other, _)| *other < hash);
+        let same = self.by_hash[start..].iter().take_while(|(other, _)| *other == hash);
+        let is_it = |slot: &Slot| self.get(*slot).is_some_and(|entry| *entry.profile.name == *name);
+        same.into_iter().position(|(_, slot)| is_it(slot)).map(|at| start + at)
     }
 
     fn release_id(&mut self, id: NodeId, slot: Slot) {
@@ -249,6 +279,11 @@ impl Table {
             self.by_id.remove(&id);
         }
     }
+}
+
+/// FNV-1a.
+fn hash(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Fisher and Yates.
@@ -327,7 +362,7 @@ mod tests {
         assert_eq!((table.find("m2"), table.holder(NodeId(2)).is_none(), table.len()), (None, true, 3));
         assert_eq!(table.insert(entry(9), &mut rng), slot);
         assert_eq!(table.holder(NodeId(9)).unwrap().profile.name.as_ref(), "m9");
-        let names: Vec<&str> = table.iter().map(|entry| entry.profile.name.as_ref()).collect();
+        let names: Vec<&str> = table.sorted().iter().map(|entry| entry.profile.name.as_ref()).collect();
         assert_eq!(names, ["m0", "m1", "m3", "m9"]);
     }
 }

@@ -20,6 +20,8 @@ pub struct Weather {
     pub latency_max: Duration,
     /// Members whose datagrams are lost, both ways.
     pub blocked: BTreeSet<usize>,
+    /// Members below this number and those from it on cannot reach each other at all.
+    pub split: Option<usize>,
     /// Members on hosts that stand still most of the time.
     pub slow: BTreeSet<usize>,
     /// How long a slow host stands still, again and again.
@@ -37,6 +39,7 @@ impl Weather {
             latency_min: Duration::from_micros(200),
             latency_max: Duration::from_millis(1),
             blocked: BTreeSet::new(),
+            split: None,
             slow: BTreeSet::new(),
             stall: Duration::from_secs(3),
             run: Duration::from_millis(300),
@@ -46,7 +49,12 @@ impl Weather {
     /// Whether a datagram from one member to another is lost.
     pub fn loses(&mut self, from: usize, to: usize) -> bool {
         let is_unlucky = self.loss > 0.0 && self.rng.random::<f64>() < self.loss;
-        is_unlucky || self.blocked.contains(&from) || self.blocked.contains(&to)
+        is_unlucky || !self.connects(from, to) || self.blocked.contains(&from) || self.blocked.contains(&to)
+    }
+
+    /// Whether one member can reach another at all.
+    pub fn connects(&self, from: usize, to: usize) -> bool {
+        self.split.is_none_or(|at| (from < at) == (to < at))
     }
 
     /// How long a message takes.

@@ -236,7 +236,7 @@ impl World {
             }
             Output::OpenStream { stream, to, bytes, timeout: _ } => {
                 self.note(2, bytes.len() as u64);
-                match self.number_of(to).filter(|to| !self.down.contains(to)) {
+                match self.number_of(to).filter(|to| !self.down.contains(to) && self.weather.connects(number, *to)) {
                     Some(to) => self.send(to, Arrival::Request { from: number, stream, bytes: body_of(&bytes) }),
                     None => self.send(number, Arrival::Failed { stream }),
                 }
