@@ -24,13 +24,14 @@ use agent_core::state::tables::{Index, ServiceName};
 use super::packet::{self, Encoding, HEADER_BYTES, Request};
 use super::piece::Piece;
 
-/// What a cache may hold, in bytes, with what each entry costs besides its contents.
-const CACHE_BYTES_MAX: usize = 1 << 20;
+/// What a cache may hold, in bytes, with what each entry costs besides its contents. A service of more than about ten
+/// thousand instances is looked up for every question.
+const CACHE_BYTES_MAX: usize = 2 << 20;
 
 /// An entry besides its contents, roughly.
 const ENTRY_BYTES: usize = 256;
 
-/// What a packet may be large for its answer to be kept: the usual sizes of EDNS clients are below.
+/// The largest packet of a client whose answers are kept, in bytes; what EDNS clients usually take is less.
 const PACKET_BYTES_MAX: usize = 4096;
 
 /// The bit of the header's third byte that says that answers were left out.
