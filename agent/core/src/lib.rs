@@ -7,6 +7,7 @@
 //! Start with [`state`] (what is replicated), then [`store`] (how readers see
 //! it) and [`watch`] (how they wait for it to change).
 
+pub mod autopilot;
 pub mod coordinate;
 pub mod dns;
 pub mod duration;

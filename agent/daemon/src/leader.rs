@@ -34,6 +34,8 @@ pub struct Deps {
     pub store: Arc<Store>,
     /// How it is changed.
     pub consensus: Consensus,
+    /// The name of this agent's node.
+    pub own_name: String,
     /// Agents that are alive: today this one alone.
     pub alive: Vec<Member>,
     /// Sessions that clients renewed.
@@ -162,7 +164,7 @@ impl Duties {
         if !state.tombstones.is_empty() {
             self.tell_tombstones(deps, tombstone_timer::Input::Deleted(state.indexes.kv)).await;
         }
-        for command in reconcile::plan(&deps.alive, &state) {
+        for command in reconcile::plan(&deps.alive, &deps.own_name, false, &state) {
             propose(deps, command, "register a member").await;
         }
     }

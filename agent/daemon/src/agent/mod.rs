@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::local::Input;
-use agent_core::reconcile::{Member, ServerTags};
+use agent_core::reconcile::{Member, Presence, ServerTags};
 use agent_core::state::State;
 use agent_core::store::Store;
 use agent_raft::disk::open::OpenError;
@@ -130,6 +130,7 @@ impl Agent {
             env: env.clone(),
             store: Arc::clone(&store),
             consensus: consensus.clone(),
+            own_name: settings.identity.node_name.clone(),
             alive: vec![member(&settings)],
             renewed: renewals,
             metrics: Arc::clone(&metrics),
@@ -320,6 +321,7 @@ fn member(settings: &Settings) -> Member {
         id: identity.node_id.clone(),
         name: identity.node_name.clone(),
         address: identity.address.clone(),
+        presence: Presence::Alive,
         server: Some(ServerTags { port: identity.rpc_port, meta }),
     }
 }
