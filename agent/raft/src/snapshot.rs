@@ -5,13 +5,13 @@
 //! pieces go through the log's queue between other writes, and only the last
 //! op makes them the snapshot: a crash before it leaves the old one.
 
-use std::io;
+use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_core::state::{State, snapshot as encoding};
 use openraft::RaftSnapshotBuilder;
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::compaction::Meter;
 use crate::disk::{Bytes, Disk, Done, Op, closed};
@@ -60,17 +60,30 @@ impl SnapshotStore {
         if self.reaches(meta) {
             return Ok(());
         }
-        let id = meta.last_log_id.map_or(0, |id| id.index);
-        let mut chunks = 0;
+        let mut draft = Draft::new(self, meta);
         for piece in data.chunks(CHUNK_BYTES) {
-            let op = Op::SnapshotChunk { id, number: chunks, bytes: Bytes::from(piece) };
-            self.write(op).await?;
-            chunks += 1;
+            draft.append(Bytes::from(piece)).await?;
         }
-        let head = SnapshotHead { meta: meta.clone(), chunks, size_bytes: data.len() as u64 };
-        self.write(Op::Snapshot { id, record: encode_snapshot_head(&head) }).await?;
-        *self.head() = Some(head);
-        Ok(())
+        draft.finish().await
+    }
+
+    /// Encodes `state` and keeps it a piece at a time: all of it at once would take as much memory again as the state.
+    async fn keep_state(&self, meta: &SnapshotMeta, state: State) -> io::Result<()> {
+        if self.reaches(meta) {
+            return Ok(());
+        }
+        let (sender, mut pieces) = mpsc::channel(1);
+        let encoded = tokio::task::spawn_blocking(move || {
+            let mut out = Pieces { piece: Vec::new(), sender };
+            encoding::write(&state, &mut out)?;
+            out.flush()
+        });
+        let mut draft = Draft::new(self, meta);
+        while let Some(piece) = pieces.recv().await {
+            draft.append(piece).await?;
+        }
+        encoded.await.map_err(io::Error::other)??;
+        draft.finish().await
     }
 
     /// Waits for each piece, so that at most one of them stands before a log write in the queue.
@@ -82,6 +95,58 @@ impl SnapshotStore {
 
     pub(crate) fn builder(&self, meta: SnapshotMeta, state: State) -> SnapshotBuilder {
         SnapshotBuilder { store: self.clone(), meta, state, begun: self.meter.begun() }
+    }
+}
+
+/// One snapshot on its way to the disk.
+struct Draft<'a> {
+    store: &'a SnapshotStore,
+    id: u64,
+    head: SnapshotHead,
+}
+
+impl<'a> Draft<'a> {
+    fn new(store: &'a SnapshotStore, meta: &SnapshotMeta) -> Self {
+        let id = meta.last_log_id.map_or(0, |id| id.index);
+        Draft { store, id, head: SnapshotHead { meta: meta.clone(), chunks: 0, size_bytes: 0 } }
+    }
+
+    async fn append(&mut self, bytes: Bytes) -> io::Result<()> {
+        let (number, size) = (self.head.chunks, bytes.len() as u64);
+        self.store.write(Op::SnapshotChunk { id: self.id, number, bytes }).await?;
+        self.head.chunks += 1;
+        self.head.size_bytes += size;
+        Ok(())
+    }
+
+    async fn finish(self) -> io::Result<()> {
+        self.store.write(Op::Snapshot { id: self.id, record: encode_snapshot_head(&self.head) }).await?;
+        *self.store.head() = Some(self.head);
+        Ok(())
+    }
+}
+
+/// Cuts what is written into pieces and hands them over, from a thread that may wait.
+struct Pieces {
+    piece: Vec<u8>,
+    sender: mpsc::Sender<Bytes>,
+}
+
+impl Write for Pieces {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.piece.len() == CHUNK_BYTES {
+            self.flush()?;
+        }
+        let taken = bytes.len().min(CHUNK_BYTES - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let sent = self.sender.blocking_send(Bytes::from(self.piece.as_slice()));
+        self.piece.clear();
+        // Whoever wrote the pieces has failed, and says why.
+        sent.map_err(|_| closed())
     }
 }
 
@@ -98,17 +163,29 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 
     async fn build_snapshot(&mut self) -> Result<Snapshot, io::Error> {
         let state = std::mem::take(&mut self.state);
-        let data = off_runtime(move || encoding::encode(&state)).await?;
-        self.store.keep(&self.meta, &data).await?;
-        self.store.meter.finished(self.begun, data.len() as u64);
-        Ok(Snapshot { meta: self.meta.clone(), snapshot: data })
+        // Raft looks at what the snapshot is of and drops its bytes. Who sends one asks for the current one.
+        let mut snapshot = Vec::new();
+        if has_threads() {
+            self.store.keep_state(&self.meta, state).await?;
+        } else {
+            snapshot = encoding::encode(&state);
+            self.store.keep(&self.meta, &snapshot).await?;
+        }
+        let size = self.store.head().as_ref().map_or(0, |head| head.size_bytes);
+        self.store.meter.finished(self.begun, size);
+        Ok(Snapshot { meta: self.meta.clone(), snapshot })
     }
 }
 
-/// Runs long work beside the runtime. On a single thread, as in simulations, there is no beside.
+/// Whether work can go on beside the runtime. In simulations there is a single thread.
+fn has_threads() -> bool {
+    Handle::current().runtime_flavor() != RuntimeFlavor::CurrentThread
+}
+
+/// Runs long work beside the runtime, where there is a beside.
 pub(crate) async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
-    match Handle::current().runtime_flavor() {
-        RuntimeFlavor::CurrentThread => Ok(work()),
-        _ => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
+    match has_threads() {
+        true => tokio::task::spawn_blocking(work).await.map_err(io::Error::other),
+        false => Ok(work()),
     }
 }

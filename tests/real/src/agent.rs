@@ -84,6 +84,16 @@ impl Agent {
         Agent::spawn(command, address, arguments)
     }
 
+    /// The same on one processor, whatever the machine has.
+    pub fn start_on_one_processor(arguments: &[&str]) -> Agent {
+        let status = fs::read_to_string("/proc/self/status").expect("Linux tells a process about itself");
+        let allowed = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).map(str::trim);
+        let first = allowed.and_then(|list| list.split(['-', ',']).next()).expect("it runs somewhere");
+        let mut command = Command::new("taskset");
+        command.args(["-c", first]).arg(Binary::Lictor.path());
+        Agent::spawn(command, own_address(), arguments)
+    }
+
     fn spawn(mut command: Command, address: Ipv4Addr, arguments: &[&str]) -> Agent {
         let mut process = command
             .arg("agent")

@@ -179,3 +179,24 @@ async fn a_server_that_was_shut_down_refuses() {
     assert!(matches!(consensus.write(put("k", b"v")).await, Err(WriteError::Stopped(_))));
     assert!(matches!(consensus.barrier(ReadMode::Lease).await, Err(ReadError::Stopped(_))));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_in_many_pieces_is_the_state_it_was_made_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let (consensus, store) = start_in(dir.path()).await;
+    for number in 0..20 {
+        consensus.write(put(&format!("k{number}"), &vec![number; 100 << 10])).await.unwrap();
+    }
+    let before = store.snapshot();
+    let mut metrics = consensus.inner.raft.metrics();
+    consensus.compact().await;
+    while consensus.stats().snapshot_index < before.index {
+        metrics.changed().await.unwrap();
+    }
+    consensus.shutdown().await;
+
+    let (consensus, store) = start_in(dir.path()).await;
+
+    assert!(encode(&store.snapshot()) == encode(&before));
+    consensus.shutdown().await;
+}
