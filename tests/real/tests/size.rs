@@ -6,6 +6,8 @@
 //! information nor the C library counts), the agent runs on one processor (each one more brings a thread and its
 //! stacks), the binary counts as what is loaded of it, and memory above the limit has time to be given back.
 
+#![expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "a process of its own runs in real time")]
+
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
