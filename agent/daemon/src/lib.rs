@@ -12,6 +12,7 @@ pub mod definition;
 pub mod dns;
 pub mod env;
 pub mod goflag;
+pub mod gossip;
 pub mod http;
 pub mod leader;
 pub mod persist;

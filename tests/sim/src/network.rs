@@ -23,6 +23,9 @@ const WINDOW_BYTES: usize = 64 * 1024;
 /// Connections waiting to be accepted.
 const BACKLOG: usize = 64;
 
+/// Where ports begin that the network chooses.
+const PORTS_FROM: u16 = 20_000;
+
 /// Datagrams a socket holds that nobody has read yet.
 const SOCKET_DATAGRAMS: usize = 1024;
 
@@ -63,6 +66,18 @@ struct Inner {
     opened: u64,
 }
 
+impl Inner {
+    /// The address with a port that is free, where the port is left to the network.
+    fn resolved(&self, address: SocketAddr) -> SocketAddr {
+        let mut ports = (PORTS_FROM..).map(|port| SocketAddr::new(address.ip(), port));
+        let is_free = |address: &SocketAddr| {
+            self.listeners.get(address).is_none_or(mpsc::Sender::is_closed)
+                && self.sockets.get(address).is_none_or(mpsc::Sender::is_closed)
+        };
+        if address.port() == 0 { ports.find(is_free).unwrap_or(address) } else { address }
+    }
+}
+
 impl SimNetwork {
     /// A network with this weather.
     pub fn new(random: SimRandom, weather: Weather) -> Self {
@@ -101,6 +116,7 @@ impl SimNetwork {
 
     fn bind_datagrams(&self, address: SocketAddr) -> io::Result<SimDatagrams> {
         let mut inner = self.inner();
+        let address = inner.resolved(address);
         if inner.sockets.get(&address).is_some_and(|socket| !socket.is_closed()) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
@@ -159,6 +175,7 @@ impl Network for SimNetwork {
         Box::pin(async move {
             let ListenAddress::Tcp(address) = address else { return Err(io::ErrorKind::Unsupported.into()) };
             let mut inner = self.inner();
+            let address = &inner.resolved(*address);
             if inner.listeners.get(address).is_some_and(|listener| !listener.is_closed()) {
                 return Err(io::ErrorKind::AddrInUse.into());
             }

@@ -20,6 +20,7 @@ use crate::config::{self, Config, Loaded};
 use crate::control::Control;
 use crate::env::{Env, ListenAddress, SystemClock};
 use crate::goflag::Parsed;
+use crate::gossip::{self, GossipHandle, RetryJoin};
 use crate::persist::Persist;
 use crate::telemetry::LogStream;
 
@@ -72,6 +73,7 @@ enum Event {
     Terminate,
     Control(Control),
     RaftStopped(String),
+    JoinFailed(&'static str),
 }
 
 /// How an agent ended.
@@ -104,11 +106,18 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
     }
     let mut signals = Signals::listen().map_err(|error| format!("could not listen for signals: {error}"))?;
     let settings = Settings::of(&config, node_id, definitions, env.random.u64());
+    let (start_join, retry_join) = (settings.gossip.start_join.clone(), settings.gossip.retry_join.clone());
     let parts = Parts { prober: Arc::new(SystemProber::default()), log: Some(log.clone()) };
     let mut agent = Agent::start(settings, env, parts).await.map_err(|error| error.to_string())?;
     let pid_file = PidFile::write(config.pid_file.as_deref())?;
     announce(&agent);
+    if !start_join.is_empty() {
+        log.print("==> Joining cluster...\n");
+        let count = agent.gossip().join(&start_join).await.map_err(|error| error.to_string())?;
+        log.print(&format!("    Join completed. Synced with {count} initial agents\n"));
+    }
     log.print("==> lictor agent running!\n");
+    let mut joining = std::pin::pin!(join_in_time(agent.gossip().clone(), retry_join));
 
     let consensus = agent.consensus().clone();
     let mut running = Running { given, config, log: log.clone() };
@@ -117,6 +126,7 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
             biased;
             reason = consensus.stopped() => Event::RaftStopped(reason),
             event = signals.next() => event,
+            reason = &mut joining => Event::JoinFailed(reason),
             Some(control) = agent.control.recv() => Event::Control(control),
         };
         if let Some(end) = running.handle(&agent, event).await {
@@ -128,6 +138,14 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
     tracing::info!("shutdown complete");
     drop(pid_file);
     Ok(end)
+}
+
+/// Joins as soon as somebody answers; resolves only when that has failed for good.
+async fn join_in_time(pool: GossipHandle, wanted: RetryJoin) -> &'static str {
+    match gossip::keep_joining(pool, wanted).await {
+        Ok(()) => std::future::pending().await,
+        Err(reason) => reason,
+    }
 }
 
 /// Says no to what this version can't be, before anything is started or written.
@@ -181,13 +199,17 @@ impl Running {
                 None
             }
             Event::Control(Control::Leave { reply }) => {
-                tracing::info!("server starting leave");
+                leave(agent).await;
                 // Whoever asked may be gone; the agent leaves all the same.
                 let _ = reply.send(Ok(()));
                 Some(End::Left)
             }
-            Event::Interrupt => Some(stop("interrupt", !self.config.leave.skip_on_interrupt)),
-            Event::Terminate => Some(stop("terminated", self.config.leave.on_terminate)),
+            Event::Interrupt => Some(stop(agent, "interrupt", !self.config.leave.skip_on_interrupt).await),
+            Event::Terminate => Some(stop(agent, "terminated", self.config.leave.on_terminate).await),
+            Event::JoinFailed(reason) => {
+                tracing::error!(error = %reason, "Retry join failed");
+                Some(End::Stopped)
+            }
             Event::RaftStopped(reason) => {
                 tracing::error!(error = %reason, "Raft has stopped: nothing can be acknowledged any more");
                 Some(End::Stopped)
@@ -221,11 +243,20 @@ impl Running {
     }
 }
 
-fn stop(signal: &str, graceful: bool) -> End {
+/// Tells the pool that this agent is not expected back.
+async fn leave(agent: &Agent) {
+    tracing::info!("server starting leave");
+    if let Err(error) = agent.gossip().leave().await {
+        tracing::warn!(%error, "could not tell the pool that this agent leaves");
+    }
+}
+
+async fn stop(agent: &Agent, signal: &str, graceful: bool) -> End {
     tracing::info!(signal = %signal, "Caught");
     match graceful {
         true => {
             tracing::info!("Gracefully shutting down agent...");
+            leave(agent).await;
             End::Left
         }
         false => {

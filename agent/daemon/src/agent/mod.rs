@@ -30,6 +30,7 @@ use crate::checks::Prober;
 use crate::control::{self, Control};
 use crate::dns::{self, DnsOptions, DnsServer};
 use crate::env::{Env, ListenAddress, Listener};
+use crate::gossip::{self, GossipHandle};
 use crate::http::{self, Api};
 use crate::leader;
 use crate::persist::Persist;
@@ -61,6 +62,7 @@ pub struct Agent {
     store: Arc<Store>,
     consensus: Consensus,
     local: LocalHandle,
+    gossip: GossipHandle,
     metrics: Arc<Metrics>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
@@ -84,6 +86,8 @@ pub enum AgentError {
     Disk(OpenError),
     /// Raft could not start.
     Raft(StartError),
+    /// The pool could not be opened.
+    Gossip(gossip::StartError),
 }
 
 impl fmt::Display for AgentError {
@@ -104,6 +108,7 @@ impl fmt::Display for AgentError {
             AgentError::Dns(error) => error.fmt(f),
             AgentError::Disk(error) => error.fmt(f),
             AgentError::Raft(error) => error.fmt(f),
+            AgentError::Gossip(error) => error.fmt(f),
         }
     }
 }
@@ -117,6 +122,7 @@ impl Agent {
     /// [`AgentError`].
     pub async fn start(settings: Settings, env: Env, parts: Parts) -> Result<Agent, AgentError> {
         let listeners = listen(&settings, &env).await?;
+        let bound = gossip::bind(&env, settings.gossip.bind).await.map_err(AgentError::Gossip)?;
         let store = Arc::new(Store::new(State::default()));
         let naming = settings.metrics.clone();
         let metrics = Arc::new(Metrics::new(Arc::clone(&env.clock), naming, http::routes::names()));
@@ -155,6 +161,14 @@ impl Agent {
         }
         let sync = EndsWithUs(sync);
         tasks.spawn(sync.ended());
+        let registered = local.clone();
+        let pool = gossip::Deps {
+            env: env.clone(),
+            settings: settings.gossip,
+            bound,
+            local: Box::new(move || registered.view()),
+        };
+        let gossip = gossip::start(pool, &mut tasks, &stopped).await.map_err(AgentError::Gossip)?;
 
         let (door, control) = control::channel();
         let api = Arc::new(Api {
@@ -164,6 +178,7 @@ impl Agent {
             identity: settings.identity,
             limits: settings.limits,
             local: local.clone(),
+            gossip: gossip.clone(),
             control: door,
             metrics: Arc::clone(&metrics),
             log: parts.log,
@@ -174,7 +189,7 @@ impl Agent {
         for listener in listeners {
             tasks.spawn(http::server::serve(listener, Arc::clone(&api), until(stopped.clone())));
         }
-        Ok(Agent { control, http, dns, store, consensus, local, metrics, stop, tasks })
+        Ok(Agent { control, http, dns, store, consensus, local, gossip, metrics, stop, tasks })
     }
 
     /// Where the HTTP API really listens.
@@ -190,6 +205,11 @@ impl Agent {
     /// What this agent registered.
     pub fn local(&self) -> &LocalHandle {
         &self.local
+    }
+
+    /// The LAN pool.
+    pub fn gossip(&self) -> &GossipHandle {
+        &self.gossip
     }
 
     /// The replicated state as this agent sees it.
@@ -209,10 +229,10 @@ impl Agent {
 
     /// Lets running requests finish for a moment, stops every loop, then Raft. Returns when the disk is closed.
     pub async fn shutdown(self) {
-        let Agent { control, http: _, dns, store: _, consensus, local, metrics: _, stop, mut tasks } = self;
+        let Agent { control, http: _, dns, store: _, consensus, local, gossip, metrics: _, stop, mut tasks } = self;
         // Nobody is listening only if every loop has ended already.
         let _ = stop.send(true);
-        drop((control, local));
+        drop((control, local, gossip));
         if let Some(dns) = dns {
             dns.shutdown().await;
         }

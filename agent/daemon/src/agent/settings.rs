@@ -13,6 +13,7 @@ use agent_raft::Timing;
 
 use crate::config::{self, Config, UnixSockets};
 use crate::env::{Env, ListenAddress};
+use crate::gossip;
 use crate::http::{Identity, Limits};
 use crate::persist::Persist;
 use crate::telemetry::{LogOptions, Naming};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub elects_itself: bool,
     /// Raft's clock.
     pub timing: Timing,
+    /// The LAN pool.
+    pub gossip: gossip::Settings,
     /// How checks are run and synced.
     pub local: local::Settings,
     /// Services and checks from configuration files.
@@ -87,6 +90,7 @@ impl Settings {
             rpc_address: SocketAddr::new(config.network.advertise, rpc_port),
             elects_itself: config.dev || config.server.bootstrap || config.server.bootstrap_expect == 1,
             timing: timing(config.server.raft_multiplier),
+            gossip: gossip_of(config, &identity),
             local: local::Settings {
                 scripts: ScriptPolicy {
                     from_config: config.checks.scripts_from_files,
@@ -120,7 +124,6 @@ impl Settings {
         };
         let node = Node { id: node_id.to_owned(), name: node_name.to_owned(), address, ..Node::default() };
         Settings {
-            identity,
             limits: Limits::default(),
             http: vec![ListenAddress::Tcp(http)],
             unix_sockets: UnixSockets::default(),
@@ -129,11 +132,47 @@ impl Settings {
             rpc_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8300)),
             elects_itself: true,
             timing: Timing::default(),
+            gossip: gossip::Settings::lan(who(&identity, 0), SocketAddr::new(http.ip(), 0)),
             local: local::Settings::new(node, seed),
             definitions: Definitions::default(),
             data_dir: None,
             metrics: Naming { node: node_name.to_owned(), ..Naming::default() },
+            identity,
         }
+    }
+}
+
+/// Who this agent is in its pool.
+fn who(identity: &Identity, expect: u32) -> gossip::Identity {
+    gossip::Identity {
+        name: identity.node_name.clone(),
+        id: identity.node_id.clone(),
+        datacenter: identity.datacenter.clone(),
+        server_port: identity.server.then_some(identity.rpc_port),
+        bootstrap: identity.bootstrap,
+        expect,
+    }
+}
+
+/// The LAN pool of this configuration.
+fn gossip_of(config: &Config, identity: &Identity) -> gossip::Settings {
+    let wanted = config.gossip.clone();
+    let port = config.network.ports.serf_lan.unwrap_or(0);
+    gossip::Settings {
+        identity: who(identity, config.server.bootstrap_expect),
+        bind: SocketAddr::new(wanted.bind.unwrap_or(config.network.bind), port),
+        advertise: SocketAddr::new(config.network.advertise, port),
+        timing: wanted.timing,
+        allowed: wanted.allowed,
+        key: wanted.key,
+        verify_incoming: wanted.verify_incoming,
+        verify_outgoing: wanted.verify_outgoing,
+        reconnect_timeout: wanted.reconnect_timeout,
+        data_dir: config.data_dir.clone(),
+        keyring_file: wanted.keyring_file,
+        rejoin_after_leave: wanted.rejoin_after_leave,
+        start_join: wanted.start_join,
+        retry_join: wanted.retry_join,
     }
 }
 

@@ -7,7 +7,7 @@
 
 pub mod address;
 mod agent;
-mod base64;
+pub(crate) mod base64;
 mod catalog;
 pub mod client;
 pub mod command;

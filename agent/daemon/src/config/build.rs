@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use super::address::{self, Network};
 use super::checked::{Checks, Config, Http, Identity, Leave, Limits, Log, Server, Telemetry, Ui, UnixSockets};
+use super::gossip;
 use super::interfaces::Interface;
 use super::network;
 use super::raw::Document;
@@ -28,6 +29,10 @@ pub(super) fn dev_document() -> Document {
     for (path, value) in [
         ("bind_addr", Value::from("127.0.0.1")),
         ("enable_debug", Value::from(true)),
+        ("gossip_lan.gossip_interval", Value::from("100ms")),
+        ("gossip_lan.probe_interval", Value::from("100ms")),
+        ("gossip_lan.probe_timeout", Value::from("100ms")),
+        ("gossip_lan.suspicion_mult", Value::from(3)),
         ("leave_on_terminate", Value::from(false)),
         ("log_level", Value::from("DEBUG")),
         ("performance.raft_multiplier", Value::from(1)),
@@ -60,6 +65,7 @@ pub(super) fn config(
     let telemetry = telemetry(&mut reader, warnings);
     let dns_max_stale = reader.duration("dns_config.max_stale", duration::HOUR * 87_600);
     let dns = dns(&mut reader)?;
+    let gossip = gossip::config(&mut reader, host)?;
     let network = network::config(&mut reader, host)?;
     reader.finish()?;
     let data_dir = path(document, "data_dir");
@@ -81,6 +87,7 @@ pub(super) fn config(
         checks,
         log,
         leave,
+        gossip,
         telemetry,
         ui: ui(document)?,
         unix_sockets: unix_sockets(document),
@@ -99,7 +106,7 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// A duration that is not negative; `default` in nanoseconds.
-    fn duration(&mut self, path: &str, default: i64) -> Duration {
+    pub(super) fn duration(&mut self, path: &str, default: i64) -> Duration {
         let text = self.document.text(path).filter(|text| !text.is_empty());
         let parsed = text.map_or(Ok(default), duration::parse);
         match parsed.map(u64::try_from) {

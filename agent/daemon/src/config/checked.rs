@@ -9,9 +9,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_core::dns::DnsConfig;
+use agent_core::gossip::{self, Timing};
 
 pub use super::address::Network;
 use crate::env::ListenAddress;
+pub use crate::gossip::RetryJoin;
 use crate::telemetry::Level;
 
 /// Everything an operator decides, checked.
@@ -45,6 +47,8 @@ pub struct Config {
     pub log: Log,
     /// What signals do.
     pub leave: Leave,
+    /// The pool of this data centre's agents.
+    pub gossip: Gossip,
     /// Metrics.
     pub telemetry: Telemetry,
     /// The web UI.
@@ -186,6 +190,33 @@ pub struct Leave {
     pub skip_on_interrupt: bool,
     /// How long a leaving agent still answers.
     pub drain_time: Duration,
+}
+
+/// The pool of this data centre's agents.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gossip {
+    /// The address it listens on, where that is not [`NetworkConfig::bind`].
+    pub bind: Option<IpAddr>,
+    /// How fast it runs.
+    pub timing: Timing,
+    /// Networks members may come from; empty for everywhere.
+    pub allowed: Vec<gossip::Network>,
+    /// The key that packets are sealed with, unless there is a file of keys.
+    pub key: Option<gossip::Key>,
+    /// Plain packets are refused while there is a key.
+    pub verify_incoming: bool,
+    /// Packets are sealed while there is a key.
+    pub verify_outgoing: bool,
+    /// Keys are kept in a file.
+    pub keyring_file: bool,
+    /// How long failed members are remembered.
+    pub reconnect_timeout: Duration,
+    /// Peers are joined again although the agent left.
+    pub rejoin_after_leave: bool,
+    /// Addresses to join at the start, one of which must answer.
+    pub start_join: Vec<String>,
+    /// Addresses to join as soon as one answers.
+    pub retry_join: RetryJoin,
 }
 
 /// Metrics.

@@ -11,6 +11,7 @@ mod build;
 pub mod checked;
 mod files;
 mod flags;
+mod gossip;
 mod interfaces;
 pub mod json_error;
 mod network;
@@ -195,7 +196,7 @@ fn definitions<T, E: fmt::Display>(
 }
 
 /// A list of mistakes as Consul prints it: a count, then one line each.
-fn error_list(mistakes: &[String]) -> String {
+pub(crate) fn error_list(mistakes: &[String]) -> String {
     let errors = if mistakes.len() == 1 { "error" } else { "errors" };
     let lines: String = mistakes.iter().map(|line| format!("\t* {line}\n")).collect();
     format!("{} {errors} occurred:\n{lines}\n", mistakes.len())

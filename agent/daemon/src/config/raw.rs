@@ -123,7 +123,7 @@ fn consequence(path: &str) -> &'static str {
     let first = path.split('.').next().unwrap_or(path);
     if path == "acl.enabled" || path == "acl_default_policy" || path == "acl.default_policy" {
         "; ACCESS IS NOT CONTROLLED: everyone who reaches the API may read and write everything"
-    } else if matches!(first, "tls" | "encrypt" | "verify_incoming" | "verify_incoming_https" | "verify_incoming_rpc") {
+    } else if matches!(first, "tls" | "verify_incoming" | "verify_incoming_https" | "verify_incoming_rpc") {
         "; TRAFFIC IS NOT PROTECTED by it"
     } else {
         ""

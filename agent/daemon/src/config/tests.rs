@@ -73,8 +73,8 @@ fn files_of_client_test_suites_load() {
 
 #[test]
 fn keys_without_effect_are_warned_about_unless_they_ask_for_the_default() {
-    let text = r#"data_dir = "/x" bind_addr = "127.0.0.1" encrypt_verify_incoming = true raft_protocol = 3
-        retry_join = [] acl { enabled = true } autopilot { cleanup_dead_servers = false }"#;
+    let text = r#"data_dir = "/x" bind_addr = "127.0.0.1" protocol = 2 raft_protocol = 3
+        retry_join_wan = [] acl { enabled = true } autopilot { cleanup_dead_servers = false }"#;
     let document = decode("case.hcl", text, Format::Hcl).expect("known keys");
     let loaded = finish(&document, false, Vec::new()).expect("valid values");
     let warning = |key: &str| format!("key {key:?} is accepted but not implemented yet: ignored");

@@ -20,8 +20,6 @@ pub(super) const ROUTES: &[Route] = &[
     route!(PUT "/v1/agent/maintenance" => maintenance),
     route!(PUT "/v1/agent/reload" => reload),
     route!(PUT "/v1/agent/leave" => leave),
-    route!(PUT "/v1/agent/join/" => join),
-    route!(PUT "/v1/agent/force-leave/" => force_leave),
     route!(GET "/v1/agent/metrics" => metrics),
     route!(GET "/v1/agent/monitor" => monitor),
 ];
@@ -44,18 +42,6 @@ async fn leave(api: &Api, request: &Request) -> Result<Response, ApiError> {
     request.require(Access::Write, Resource::Agent)?;
     api.control.leave().await.map_err(|error| ApiError::internal(error.to_string()))?;
     Ok(Response::empty(StatusCode::OK))
-}
-
-/// There is no gossip to join yet.
-async fn join(_api: &Api, request: &Request) -> Result<Response, ApiError> {
-    request.require(Access::Write, Resource::Agent)?;
-    Err(ApiError::internal(format!("Failed to join {}: this agent does not join others", request.rest())))
-}
-
-/// The only member is this agent, which leaves by `leave`.
-async fn force_leave(_api: &Api, request: &Request) -> Result<Response, ApiError> {
-    request.require(Access::Write, Resource::Operator)?;
-    Err(ApiError::internal(format!("agent: No node found with name '{}'", request.rest())))
 }
 
 async fn metrics(api: &Api, request: &Request) -> Result<Response, ApiError> {

@@ -1,26 +1,23 @@
-//! `/v1/agent/self`, `members` and `version`: who this agent is and how it is doing.
+//! `/v1/agent/self` and `version`: who this agent is and how it is doing.
 
 use std::collections::BTreeMap;
 
+use agent_core::gossip::Stats as PoolStats;
 use agent_core::health::spec::CheckKind;
 use agent_raft::consensus::Server;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::authorize::{Access, Resource};
-use super::query::check_namespace;
 use super::routes::{Route, route};
-use super::view::MemberView;
+use super::view::{CoordinateView, MemberView};
 use super::{API_VERSION, Api, ApiError, Request, Response};
 
 /// Lictor's own version; [`API_VERSION`] is the one clients decide by.
 const LICTOR_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-pub(super) const ROUTES: &[Route] = &[
-    route!(GET "/v1/agent/self" => self_),
-    route!(GET "/v1/agent/members" => members),
-    route!(GET "/v1/agent/version" => version),
-];
+pub(super) const ROUTES: &[Route] =
+    &[route!(GET "/v1/agent/self" => self_), route!(GET "/v1/agent/version" => version)];
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -41,9 +38,8 @@ struct ConfigView<'a> {
 struct SelfView<'a> {
     config: ConfigView<'a>,
     debug_config: Value,
-    /// `null`, as where coordinates are switched off: there are none.
-    coord: Option<()>,
-    member: MemberView<'a>,
+    coord: CoordinateView,
+    member: MemberView,
     stats: BTreeMap<&'static str, BTreeMap<&'static str, String>>,
     meta: &'a BTreeMap<String, String>,
 }
@@ -51,6 +47,7 @@ struct SelfView<'a> {
 async fn self_(api: &Api, request: &Request) -> Result<Response, ApiError> {
     request.require(Access::Read, Resource::Agent)?;
     let identity = &api.identity;
+    let (me, place, pool) = api.gossip.look(|pool| (pool.me(), pool.coordinate().clone(), pool.stats())).await?;
     let view = SelfView {
         config: ConfigView {
             datacenter: &identity.datacenter,
@@ -63,9 +60,9 @@ async fn self_(api: &Api, request: &Request) -> Result<Response, ApiError> {
             lictor_version: LICTOR_VERSION,
         },
         debug_config: debug_config(api),
-        coord: None,
-        member: MemberView::new(identity),
-        stats: stats(api),
+        coord: CoordinateView::new(&place),
+        member: MemberView::new(&me),
+        stats: stats(api, &pool),
         meta: &identity.meta,
     };
     Ok(Response::json(request, api.limits.pretty, &view))
@@ -81,7 +78,7 @@ fn debug_config(api: &Api) -> Value {
         "Bootstrap": identity.bootstrap,
         "ConnectEnabled": false,
         "Datacenter": identity.datacenter,
-        "DisableCoordinates": true,
+        "DisableCoordinates": false,
         "GRPCPort": -1,
         "HTTPMaxConnsPerClient": api.limits.connections_per_client_max,
         "KVMaxValueSize": api.limits.kv_value_bytes_max,
@@ -100,13 +97,14 @@ fn debug_config(api: &Api) -> Value {
 }
 
 /// Figures by group, all of them as text, which is how `info` prints them.
-fn stats(api: &Api) -> BTreeMap<&'static str, BTreeMap<&'static str, String>> {
+fn stats(api: &Api, pool: &PoolStats) -> BTreeMap<&'static str, BTreeMap<&'static str, String>> {
     let build = [("prerelease", String::new()), ("revision", String::new()), ("version", API_VERSION.to_owned())];
     let mut stats = BTreeMap::from([
         ("agent", agent_stats(api)),
         ("build", BTreeMap::from(build)),
         ("consul", consul_stats(api)),
         ("runtime", runtime_stats()),
+        ("serf_lan", pool_stats(pool)),
     ]);
     if api.identity.server {
         stats.insert("raft", raft_stats(api));
@@ -168,6 +166,37 @@ fn raft_stats(api: &Api) -> BTreeMap<&'static str, String> {
     ])
 }
 
+fn pool_stats(pool: &PoolStats) -> BTreeMap<&'static str, String> {
+    let PoolStats {
+        members,
+        failed,
+        left,
+        health_score,
+        member_time,
+        event_time,
+        query_time,
+        intent_queue,
+        event_queue,
+        query_queue,
+        encrypted,
+        coordinate_resets,
+    } = *pool;
+    BTreeMap::from([
+        ("coordinate_resets", coordinate_resets.to_string()),
+        ("encrypted", encrypted.to_string()),
+        ("event_queue", event_queue.to_string()),
+        ("event_time", event_time.to_string()),
+        ("failed", failed.to_string()),
+        ("health_score", health_score.to_string()),
+        ("intent_queue", intent_queue.to_string()),
+        ("left", left.to_string()),
+        ("member_time", member_time.to_string()),
+        ("members", members.to_string()),
+        ("query_queue", query_queue.to_string()),
+        ("query_time", query_time.to_string()),
+    ])
+}
+
 fn runtime_stats() -> BTreeMap<&'static str, String> {
     // Go's names, which clients know.
     let arch = match std::env::consts::ARCH {
@@ -183,19 +212,6 @@ fn runtime_stats() -> BTreeMap<&'static str, String> {
         ("os", std::env::consts::OS.to_owned()),
         ("version", format!("lictor {LICTOR_VERSION}")),
     ])
-}
-
-/// The members of the LAN: this agent. There is no WAN to be a member of.
-async fn members(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    check_namespace(request)?;
-    if !matches!(request.parameter("segment"), None | Some("" | "_all")) {
-        return Err(ApiError::internal("Network segments are not supported in this version of Consul"));
-    }
-    let wan = request.parameter("wan").is_some_and(|value| !value.is_empty());
-    let node = &api.identity.node_name;
-    let visible = !wan && request.authorizer.allows(Access::Read, Resource::Node(node));
-    let members: Vec<_> = visible.then(|| MemberView::new(&api.identity)).into_iter().collect();
-    Ok(Response::json(request, api.limits.pretty, &members))
 }
 
 #[derive(Serialize)]

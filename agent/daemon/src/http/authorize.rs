@@ -20,10 +20,14 @@ pub enum Access {
 pub enum Resource<'a> {
     /// This agent.
     Agent,
+    /// User events of a name.
+    Event(&'a str),
     /// A key.
     Key(&'a str),
     /// Every key below a prefix.
     KeyPrefix(&'a str),
+    /// The keys of gossip.
+    Keyring,
     /// A node.
     Node(&'a str),
     /// A service.

@@ -7,6 +7,7 @@ use std::fmt;
 use hyper::StatusCode;
 
 use super::response::Response;
+use crate::gossip::GossipError;
 
 /// An error with its status. `Display` is the text that the client gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,3 +69,9 @@ impl fmt::Display for ApiError {
 }
 
 impl std::error::Error for ApiError {}
+
+impl From<GossipError> for ApiError {
+    fn from(error: GossipError) -> Self {
+        ApiError::internal(error.to_string())
+    }
+}

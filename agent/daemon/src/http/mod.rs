@@ -7,6 +7,7 @@
 mod acl;
 mod agent_check;
 mod agent_health;
+mod agent_pool;
 mod agent_process;
 mod agent_self;
 mod agent_service;
@@ -20,8 +21,10 @@ mod coordinate;
 pub mod decode;
 mod encoded;
 pub mod error;
+mod event;
 mod health;
 pub mod json;
+mod keyring;
 mod kv;
 mod operator;
 pub mod path;
@@ -50,6 +53,7 @@ use tokio::sync::mpsc;
 use crate::config::Network;
 use crate::control::ControlHandle;
 use crate::env::Env;
+use crate::gossip::GossipHandle;
 use crate::propose::propose;
 use crate::sync::LocalHandle;
 use crate::telemetry::{LogStream, Metrics};
@@ -141,6 +145,8 @@ pub struct Api {
     pub limits: Limits,
     /// What this agent registered.
     pub local: LocalHandle,
+    /// The LAN pool.
+    pub gossip: GossipHandle,
     /// What the agent does as a whole.
     pub control: ControlHandle,
     /// Where it is counted.

@@ -13,8 +13,8 @@ use super::error::ApiError;
 use super::request::Request;
 use super::response::Response;
 use super::{
-    Api, acl, agent_check, agent_health, agent_process, agent_self, agent_service, catalog, catalog_write, coordinate,
-    health, kv, operator, path, session, status, txn,
+    Api, acl, agent_check, agent_health, agent_pool, agent_process, agent_self, agent_service, catalog, catalog_write,
+    coordinate, event, health, keyring, kv, operator, path, session, status, txn,
 };
 use crate::env::BoxFuture;
 
@@ -68,13 +68,16 @@ const FAMILIES: &[&[Route]] = &[
     acl::ROUTES,
     agent_check::ROUTES,
     agent_health::ROUTES,
+    agent_pool::ROUTES,
     agent_process::ROUTES,
     agent_self::ROUTES,
     agent_service::ROUTES,
     catalog::ROUTES,
     catalog_write::ROUTES,
     coordinate::ROUTES,
+    event::ROUTES,
     health::ROUTES,
+    keyring::ROUTES,
     kv::ROUTES,
     operator::ROUTES,
     session::ROUTES,

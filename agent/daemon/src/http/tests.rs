@@ -16,11 +16,14 @@ use bytes::Bytes;
 use hyper::Method;
 use hyper::header::HeaderMap;
 use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::checks::Prober;
 use crate::control;
 use crate::env::BoxFuture;
+use crate::gossip;
 use crate::sync::{self, Catalog, RaftCatalog};
 use crate::telemetry::Naming;
 
@@ -190,6 +193,7 @@ async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>)
         identity: identity(),
         limits,
         local,
+        gossip: pool().await,
         control,
         log: None,
         encoded: Encoded::default(),
@@ -215,6 +219,28 @@ fn identity() -> Identity {
         server: true,
         ..Identity::default()
     }
+}
+
+/// A pool with nobody else in it, for as long as the test runs.
+async fn pool() -> GossipHandle {
+    let env = Env::real();
+    let identity = gossip::Identity {
+        name: "n1".to_owned(),
+        id: NODE_ID.to_owned(),
+        datacenter: "dc1".to_owned(),
+        server_port: Some(8300),
+        ..gossip::Identity::default()
+    };
+    let bound = gossip::bind(&env, "127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let settings = gossip::Settings::lan(identity, "127.0.0.1:8301".parse().unwrap());
+    let (stop, stopped) = watch::channel(false);
+    let local = Box::new(|| Arc::new(agent_core::local::LocalView::default()));
+    let mut tasks = JoinSet::new();
+    let deps = gossip::Deps { env, settings, bound, local };
+    let handle = gossip::start(deps, &mut tasks, &stopped).await.unwrap();
+    tasks.spawn(async move { stop.closed().await });
+    tasks.detach_all();
+    handle
 }
 
 /// Raft alone, with ids that count.

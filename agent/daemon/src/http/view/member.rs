@@ -1,22 +1,18 @@
-//! Members of the cluster, as gossip would show them.
+//! Members of the pool, as Consul's gossip shows them.
 
 use std::collections::BTreeMap;
 
+use agent_core::gossip::Member;
 use serde::Serialize;
-
-use crate::http::{API_VERSION, Identity};
-
-/// Serf's number for a member that is alive.
-const ALIVE: u8 = 1;
 
 /// A member as `/v1/agent/members` prints it.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-pub struct MemberView<'a> {
-    name: &'a str,
-    addr: &'a str,
+pub struct MemberView {
+    name: String,
+    addr: String,
     port: u16,
-    tags: BTreeMap<&'static str, String>,
+    tags: BTreeMap<String, String>,
     status: u8,
     protocol_min: u8,
     protocol_max: u8,
@@ -26,15 +22,16 @@ pub struct MemberView<'a> {
     delegate_cur: u8,
 }
 
-impl<'a> MemberView<'a> {
-    /// This agent. The protocol versions are those that Consul's clients expect to see; nothing speaks them.
-    pub fn new(identity: &'a Identity) -> Self {
+impl MemberView {
+    /// A member. The protocol versions are those that Consul's clients expect to see; nothing speaks them.
+    pub fn new(member: &Member) -> Self {
+        let profile = &member.profile;
         MemberView {
-            name: &identity.node_name,
-            addr: &identity.address,
-            port: identity.serf_port,
-            tags: tags(identity),
-            status: ALIVE,
+            name: profile.name.to_string(),
+            addr: profile.address.ip().to_string(),
+            port: profile.address.port(),
+            tags: profile.tags.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            status: member.status as u8,
             protocol_min: 1,
             protocol_max: 5,
             protocol_cur: 2,
@@ -43,29 +40,4 @@ impl<'a> MemberView<'a> {
             delegate_cur: 4,
         }
     }
-}
-
-fn tags(identity: &Identity) -> BTreeMap<&'static str, String> {
-    let mut tags = BTreeMap::from([
-        ("acls", "0".to_owned()),
-        ("build", format!("{API_VERSION}:")),
-        ("dc", identity.datacenter.clone()),
-        ("id", identity.node_id.clone()),
-        ("segment", String::new()),
-        ("vsn", "2".to_owned()),
-        ("vsn_max", "3".to_owned()),
-        ("vsn_min", "2".to_owned()),
-    ]);
-    if identity.server {
-        tags.insert("role", "consul".to_owned());
-        tags.insert("port", identity.rpc_port.to_string());
-        tags.insert("raft_vsn", "3".to_owned());
-    } else {
-        tags.insert("role", "node".to_owned());
-        tags.remove("acls");
-    }
-    if identity.bootstrap {
-        tags.insert("bootstrap", "1".to_owned());
-    }
-    tags
 }

@@ -6,6 +6,7 @@
 //! libraries in several languages depend on it. Never decides what is listed.
 
 mod check;
+mod coordinate;
 mod member;
 mod node;
 mod proxy;
@@ -16,6 +17,7 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 pub use check::{AgentCheckView, CheckView};
+pub use coordinate::CoordinateView;
 pub use member::MemberView;
 pub use node::NodeView;
 pub use service::{AgentServiceView, CatalogServiceView, HealthView, ServiceView};
