@@ -45,6 +45,16 @@ const ROUND_TRIP_MAX: Duration = Duration::from_secs(10);
 /// The most peers whose samples are kept.
 const PEERS_MAX: usize = 32 * 1024;
 
+/// How many places all members together tell the servers a second, and how seldom one does at least
+/// (Consul's page "Network Coordinates").
+const TOLD_PER_SECOND: f64 = 64.0;
+const TOLD_EVERY_MIN: Duration = Duration::from_secs(15);
+
+/// How often a member of a pool of `members` tells the servers its place.
+pub fn told_every(members: usize) -> Duration {
+    Duration::from_secs_f64(members as f64 / TOLD_PER_SECOND).max(TOLD_EVERY_MIN)
+}
+
 /// A place on the map. All numbers are seconds, except `error`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Coordinate {
@@ -230,6 +240,11 @@ mod tests {
 
     fn milliseconds(number: u64) -> Duration {
         Duration::from_millis(number)
+    }
+
+    #[test]
+    fn large_pools_tell_their_places_less_often() {
+        assert_eq!([1, 960, 6400].map(|members| told_every(members).as_secs()), [15, 15, 100]);
     }
 
     #[test]

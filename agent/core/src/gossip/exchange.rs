@@ -178,7 +178,7 @@ impl Gossip {
             Conflict::Network => format!("Member '{name}' has an address outside the allowed networks: {address}"),
             Conflict::Full => format!("Member '{name}' finds no room: the pool is full"),
         };
-        self.refuse_member(&name, Some(address), conflict);
+        self.refuse_member(&name, address, conflict);
         Some(reason)
     }
 

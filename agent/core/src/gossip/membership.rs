@@ -49,10 +49,22 @@ impl Gossip {
         if self.is_me(name) {
             return self.hear_of_myself(now, incarnation, profile.as_deref());
         }
-        if let Some(conflict) = profile.as_ref().and_then(|profile| self.conflict(now, profile)) {
-            return self.refuse_member(name, profile.map(|profile| profile.address), conflict);
+        let known = self.table.find(name);
+        if let Some(profile) = &profile {
+            let entry = known.and_then(|slot| self.table.get(slot));
+            if entry.is_some_and(|entry| {
+                entry.profile.id == profile.id
+                    && incarnation <= entry.incarnation
+                    && profile.revision < entry.profile.revision
+            }) {
+                // Somebody's memory of where the same member was before.
+                return;
+            }
+            if let Some(conflict) = self.conflict(now, profile) {
+                return self.refuse_member(name, profile.address, conflict);
+            }
         }
-        match self.table.find(name) {
+        match known {
             Some(slot) => self.known_alive(now, slot, incarnation, revision, profile, spreads),
             // Without a profile nothing is known but a name; the rest comes with the next full exchange.
             None => profile.into_iter().for_each(|profile| self.new_alive(now, profile, incarnation, spreads)),
@@ -223,15 +235,14 @@ impl Gossip {
 
     fn hear_of_myself(&mut self, now: Instant, incarnation: u64, profile: Option<&Profile>) {
         let me = self.table.me();
-        let mine = Arc::clone(&me.profile);
-        let is_other = |profile: &Profile| profile.id != mine.id || profile.address != mine.address;
-        if let Some(theirs) = profile.filter(|profile| is_other(profile)) {
-            let address = Some(theirs.address);
-            return self.refuse_member(&mine.name, address, Conflict::Name { holder: mine.address });
+        if let Some(theirs) = profile.filter(|theirs| theirs.id != me.profile.id) {
+            let (name, holder) = (self.my_name(), me.profile.address);
+            return self.refuse_member(&name, theirs.address, Conflict::Name { holder });
         }
         // What the pool remembers of an earlier life, when our clock went back since.
         if incarnation > me.incarnation {
-            self.refute(now, incarnation, &mine.name);
+            let name = self.my_name();
+            self.refute(now, incarnation, &name);
         }
     }
 
@@ -242,10 +253,16 @@ impl Gossip {
         if is_leaving || incarnation < me.incarnation || !is_possible(me.incarnation, incarnation) {
             return;
         }
+        let is_of_earlier_life = incarnation > me.incarnation;
         me.incarnation = incarnation.saturating_add(1);
+        if is_of_earlier_life {
+            // Others hold a profile of that life, too, which ours must outbid.
+            let profile = Profile { revision: me.incarnation, ..(*me.profile).clone() };
+            self.table.set_profile(ME, Arc::new(profile));
+        }
         self.awareness.worsen(1);
         self.counters.refutations += 1;
-        self.spread_alive(now, ME, false);
+        self.spread_alive(now, ME, is_of_earlier_life);
         self.note(Note::Refuted { accuser: accuser.to_string() });
     }
 
@@ -284,9 +301,8 @@ impl Gossip {
         }
     }
 
-    pub(super) fn refuse_member(&mut self, name: &str, address: Option<SocketAddr>, conflict: Conflict) {
+    pub(super) fn refuse_member(&mut self, name: &str, theirs: SocketAddr, conflict: Conflict) {
         let name = name.to_owned();
-        let theirs = address.unwrap_or(self.config.address);
         match conflict {
             Conflict::Name { holder } => {
                 self.counters.name_conflicts += 1;

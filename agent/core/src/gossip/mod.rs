@@ -13,6 +13,20 @@
 //!                           └─ keys        questions to all about keys
 //! ```
 //!
+//! # What the loop owes the machine
+//!
+//! 1. It calls [`Gossip::step`] with [`Input::Tick`] at [`Gossip::deadline`] at the latest; when there is none, it
+//!    waits for packets and commands alone. `now` never goes back.
+//! 2. It performs every [`Output`] in order, and answers every [`Output::OpenStream`] with exactly one
+//!    [`Input::StreamReply`] or [`Input::StreamFailed`] within its timeout: connect, write the bytes, read
+//!    [`FRAME_HEADER_BYTES`], ask [`frame_length`] with [`ANSWER_BYTES_MAX`], read that much.
+//! 3. It accepts a bounded number of streams at a time, reads one frame of each with a timeout and
+//!    [`Gossip::request_bytes_max`], and waits for the [`Output::Reply`] or [`Output::Close`] of its number.
+//! 4. It keeps the keys of [`Event::KeysChanged`] and, when members came or went, [`Gossip::recent_peers`].
+//! 5. It checks what operators write where they write it: [`Tags::new`], [`Key::new`], [`Network::parse`],
+//!    [`Fired::within`]; names of at most [`NAME_BYTES_MAX`] bytes. The machine drops what is too large.
+//! 6. After [`Event::LeftPool`] it ends.
+//!
 //! # Why not the foca crate
 //!
 //! Its state machine decides what Lifeguard needs to change, and hides what it
@@ -59,5 +73,5 @@ pub use input::{Event, Input, KeyOperation, KeyReport, Note, Output, RequestId, 
 pub use keyring::{Key, KeyRing};
 pub use lamport::LamportTime;
 pub use machine::{Gossip, Stats};
-pub use member::{Member, NodeId, Profile, Status, Tags, TagsTooLarge};
+pub use member::{Member, NAME_BYTES_MAX, NodeId, Profile, Status, Tags, TagsTooLarge};
 pub use user_event::{EventTooLarge, Fired, UserEvent};

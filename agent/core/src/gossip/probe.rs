@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::exchange::StreamUse;
 use super::input::Note;
 use super::machine::Gossip;
-use super::table::{Slot, State};
+use super::table::{Entry, Slot, State};
 use super::timers::Timer;
 use super::wire::{Message, Request};
 use crate::Instant;
@@ -20,6 +20,9 @@ use crate::coordinate::Coordinate;
 
 /// The most probes made for others at a time.
 const RELAYS_MAX: usize = 1024;
+
+/// After this many probes in a row that only a stream answered, datagrams are blocked rather than lost.
+const BLOCKED_AFTER: u8 = 2;
 
 /// The most rumours sent along with a probe by stream.
 pub(super) const STREAM_RUMOURS_MAX: usize = 64;
@@ -35,6 +38,8 @@ pub(super) struct Probe {
     is_indirect: bool,
     helpers: u32,
     nacks: u32,
+    /// The stream was answered.
+    by_stream: bool,
 }
 
 impl Probe {
@@ -59,16 +64,12 @@ impl Gossip {
         let Some(slot) = self.table.next_to_probe(&mut self.rng) else { return };
         let Some(entry) = self.table.get(slot) else { return };
         let (target, incarnation, to) = (Arc::clone(&entry.profile.name), entry.incarnation, entry.profile.address);
-        let mut messages = Vec::with_capacity(2);
-        if let Some(suspicion) = &entry.suspicion {
-            let accuser = Arc::clone(suspicion.accuser());
-            messages.push(Message::Suspect { name: Arc::clone(&target), incarnation, accuser });
-        }
+        let mut messages: Vec<Message> = accusation(entry).into_iter().collect();
         let seq = self.take_seq();
         messages.push(Message::Ping { seq, target, source: self.my_name() });
         self.counters.probes += 1;
-        let (is_indirect, helpers, nacks) = (false, 0, 0);
-        self.probe = Some(Probe { seq, slot, incarnation, sent_at: now, is_indirect, helpers, nacks });
+        let (is_indirect, helpers, nacks, by_stream) = (false, 0, 0, false);
+        self.probe = Some(Probe { seq, slot, incarnation, sent_at: now, is_indirect, helpers, nacks, by_stream });
         self.send(to, &messages);
         let timing = self.config.timing;
         self.timers.set(Timer::ProbeTimeout, now + self.awareness.scale(timing.probe_timeout));
@@ -80,9 +81,10 @@ impl Gossip {
         let Some(Probe { seq, slot, .. }) = self.probe else { return };
         let Some(entry) = self.table.get(slot) else { return };
         let (target, to) = (Arc::clone(&entry.profile.name), entry.profile.address);
+        let mut messages: Vec<Vec<u8>> = accusation(entry).iter().map(Message::encode).collect();
         let wanted = self.config.timing.indirect_probes;
         let helpers = self.table.choose(wanted, &mut self.rng, |candidate, entry| {
-            candidate != slot && entry.state == State::Alive && !entry.blocked
+            candidate != slot && entry.state == State::Alive && entry.by_stream < BLOCKED_AFTER
         });
         for helper in &helpers {
             if let Some(to) = self.address_of(*helper) {
@@ -93,7 +95,7 @@ impl Gossip {
             probe.is_indirect = true;
             probe.helpers = helpers.len() as u32;
         }
-        let messages = self.queue.peek(STREAM_RUMOURS_MAX);
+        messages.extend(self.queue.peek(STREAM_RUMOURS_MAX));
         let request = Request::Ping { target, source: self.my_name(), messages };
         self.open_stream(to, StreamUse::Ping(seq), &request);
     }
@@ -117,7 +119,7 @@ impl Gossip {
         self.timers.cancel(Timer::ProbeTimeout);
         self.awareness.improve();
         let Some(entry) = self.table.get_mut(probe.slot) else { return };
-        entry.blocked = false;
+        entry.by_stream = 0;
         // An answer that others or a stream brought says nothing about the way to the target.
         if let Some(theirs) = coordinate.filter(|_| !probe.is_indirect) {
             let round_trip = now.saturating_since(probe.sent_at);
@@ -126,16 +128,10 @@ impl Gossip {
         }
     }
 
-    /// The target answered the stream; that is an answer, if a poor one.
+    /// The target answered the stream. Datagrams, perhaps by way of others, may still do better until the probe ends.
     pub(super) fn hear_stream_ack(&mut self, seq: u32) {
-        let Some(probe) = self.probe.take_if(|probe| probe.seq == seq) else { return };
-        self.timers.cancel(Timer::ProbeTimeout);
-        self.awareness.improve();
-        self.counters.probes_by_stream += 1;
-        let Some(entry) = self.table.get_mut(probe.slot) else { return };
-        if !std::mem::replace(&mut entry.blocked, true) {
-            let (name, address) = (entry.profile.name.to_string(), entry.profile.address);
-            self.note(Note::DatagramsBlocked { name, address });
+        if let Some(probe) = self.probe.as_mut().filter(|probe| probe.seq == seq) {
+            probe.by_stream = true;
         }
     }
 
@@ -175,6 +171,9 @@ impl Gossip {
     fn judge_probe(&mut self, now: Instant) {
         let Some(probe) = self.probe.take() else { return };
         self.timers.cancel(Timer::ProbeTimeout);
+        if probe.by_stream {
+            return self.answered_by_stream(probe.slot);
+        }
         self.counters.probes_failed += 1;
         // Helpers that said at least that they heard nothing show that our own network works.
         let silent = probe.helpers.saturating_sub(probe.nacks);
@@ -185,8 +184,27 @@ impl Gossip {
         self.hear_suspect(now, &name, probe.incarnation, &accuser);
     }
 
+    /// Only the stream was answered; that is an answer, if a poor one.
+    fn answered_by_stream(&mut self, slot: Slot) {
+        self.awareness.improve();
+        self.counters.probes_by_stream += 1;
+        let Some(entry) = self.table.get_mut(slot) else { return };
+        entry.by_stream = entry.by_stream.saturating_add(1);
+        if entry.by_stream == BLOCKED_AFTER {
+            let (name, address) = (entry.profile.name.to_string(), entry.profile.address);
+            self.note(Note::DatagramsBlocked { name, address });
+        }
+    }
+
     fn take_seq(&mut self) -> u32 {
         self.next_seq = self.next_seq.wrapping_add(1);
         self.next_seq
     }
+}
+
+/// What a suspected member is told about itself.
+fn accusation(entry: &Entry) -> Option<Message> {
+    let (name, incarnation) = (Arc::clone(&entry.profile.name), entry.incarnation);
+    let accuser = Arc::clone(entry.suspicion.as_ref()?.accuser());
+    Some(Message::Suspect { name, incarnation, accuser })
 }

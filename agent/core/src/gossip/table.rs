@@ -49,15 +49,15 @@ pub(super) struct Entry {
     pub(super) since: Instant,
     pub(super) suspicion: Option<Box<Suspicion>>,
     pub(super) coordinate: Option<Box<Coordinate>>,
-    /// Its last probe was answered by stream alone.
-    pub(super) blocked: bool,
+    /// How many of our probes in a row only a stream answered.
+    pub(super) by_stream: u8,
 }
 
 impl Entry {
     pub(super) fn new(profile: Arc<Profile>, incarnation: u64, state: State, since: Instant) -> Entry {
         let time = LamportTime::default();
-        let (leaving, suspicion, coordinate, blocked) = (false, None, None, false);
-        Entry { profile, incarnation, state, leaving, time, since, suspicion, coordinate, blocked }
+        let (leaving, suspicion, coordinate, by_stream) = (false, None, None, 0);
+        Entry { profile, incarnation, state, leaving, time, since, suspicion, coordinate, by_stream }
     }
 
     /// Whether it counts as there: alive, or only suspected.

@@ -76,11 +76,13 @@ fn a_restarted_member_whose_clock_went_back_outbids_its_past() {
     pool.dead.insert(1);
     pool.run(60);
     assert_eq!(pool.status(1, 0), Some(Status::Failed));
-    pool.add(Config { incarnation: 5, ..config(1) });
+    let tags = Tags::new([("build".to_owned(), "2".to_owned())].into()).unwrap();
+    pool.add(Config { tags: tags.clone(), incarnation: 5, ..config(1) });
     pool.join(2, 0);
     pool.run(5);
-    assert_eq!(pool.status(1, 0), Some(Status::Alive));
-    assert!(pool.members[0].member("m1").unwrap().incarnation > 1_000_000);
+    let member = pool.members[0].member("m1").unwrap();
+    assert_eq!((member.status, &member.profile.tags), (Status::Alive, &tags));
+    assert!(member.incarnation > 1_000_000);
 }
 
 #[test]
@@ -95,6 +97,21 @@ fn a_failed_member_that_moved_is_the_same() {
         let member = pool.members[at].member("m2").unwrap();
         assert_eq!((member.status, member.profile.address), (Status::Alive, address(7)));
     }
+}
+
+#[test]
+fn where_a_member_was_before_is_no_conflict() {
+    let mut pool = Pool::joined(3);
+    let before = pool.members[0].member("m2").unwrap().profile;
+    pool.dead.insert(2);
+    pool.run(10);
+    pool.add(Config { address: address(7), incarnation: 50, ..config(2) });
+    pool.join(3, 0);
+    pool.run(5);
+    let stale = wire::Message::Alive { name: "m2".into(), incarnation: 1, revision: 1, profile: Some(before) };
+    pool.inject_message(0, 1, &stale);
+    assert_eq!(pool.members[0].member("m2").unwrap().profile.address, address(7));
+    assert_eq!(pool.members[0].counters().name_conflicts, 0);
 }
 
 #[test]

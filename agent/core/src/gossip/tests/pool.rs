@@ -31,6 +31,8 @@ pub(super) struct Pool {
     pub(super) dead: BTreeSet<usize>,
     /// Members whose datagrams are lost, both ways.
     pub(super) blocked: BTreeSet<usize>,
+    /// Every datagram so far: to whom, from where, and what.
+    pub(super) heard: Vec<(usize, SocketAddr, Vec<u8>)>,
     pub(super) events: Vec<(usize, Event)>,
     pub(super) notes: Vec<(usize, Note)>,
 }
@@ -121,6 +123,13 @@ impl Pool {
         self.step(to, Input::Datagram { from, bytes: bytes.to_vec() });
     }
 
+    /// A message one member sends another.
+    pub(super) fn inject_message(&mut self, to: usize, from: usize, message: &wire::Message) {
+        let mut packet = b"L\x01\x00\x07lan.dc1".to_vec();
+        wire::append(&mut packet, &message.encode());
+        self.inject(to, address(from), &packet);
+    }
+
     pub(super) fn saw(&self, number: usize, wanted: impl Fn(&Event) -> bool) -> usize {
         self.events.iter().filter(|(at, event)| *at == number && wanted(event)).count()
     }
@@ -159,6 +168,7 @@ impl Pool {
             Output::Datagram { to, bytes } => {
                 assert!(bytes.len() <= DATAGRAM_BYTES_MAX, "{} bytes", bytes.len());
                 let Some(to) = self.number_of(to) else { return };
+                self.heard.push((to, address(number), bytes.clone()));
                 if !self.blocked.contains(&number) && !self.blocked.contains(&to) {
                     self.send(to, Delivery::Datagram { from: address(number), bytes });
                 }

@@ -98,6 +98,35 @@ fn garbage_is_counted_and_noted_once_for_each_sender() {
     assert_eq!(pool.notes.iter().filter(|(_, note)| matches!(note, Note::Malformed { .. })).count(), 1);
 }
 
+/// A member failed, another left, one changed its tags, a key was rolled: hearing all of that again changes nothing.
+#[test]
+fn replayed_packets_change_nothing() {
+    let key = |byte| Key::new(&[byte; 16]).unwrap();
+    let mut pool = Pool::default();
+    (0..5).for_each(|number| pool.add(Config { keys: KeyRing::new([key(1)]), ..config(number) }));
+    (1..5).for_each(|number| pool.join(number, 0));
+    pool.run(5);
+    pool.step(1, Input::SetTags(Tags::new([("build".to_owned(), "2".to_owned())].into()).unwrap()));
+    pool.step(3, Input::Leave);
+    pool.dead.insert(4);
+    pool.run(60);
+    for operation in [KeyOperation::Install(key(2)), KeyOperation::Remove(key(2)), KeyOperation::Install(key(2))] {
+        pool.step(0, Input::Keys { ticket: Ticket(1), operation });
+        pool.run(30);
+    }
+    let state = |pool: &Pool| {
+        let members: Vec<Member> = pool.members[0].members().collect();
+        (members, pool.members[0].keys().clone(), pool.events.len())
+    };
+    let before = state(&pool);
+    for (to, from, bytes) in std::mem::take(&mut pool.heard) {
+        if to == 0 {
+            pool.inject(to, from, &bytes);
+        }
+    }
+    assert_eq!(state(&pool), before);
+}
+
 #[test]
 fn notes_come_to_an_end() {
     let mut pool = Pool::joined(2);
