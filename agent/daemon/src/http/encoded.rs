@@ -99,7 +99,7 @@ mod tests {
 
     fn key_of(uri: &str) -> String {
         let uri = uri.parse().expect("a URI");
-        let request = Request::new(Method::GET, &uri, HeaderMap::new(), Bytes::new(), None).expect("a good request");
+        let request = Request::new(Method::GET, &uri, &HeaderMap::new(), Bytes::new(), None).expect("a good request");
         key(&request)
     }
 

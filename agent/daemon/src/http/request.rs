@@ -23,8 +23,6 @@ pub struct Request {
     pub query: Vec<(String, String)>,
     /// The query as it came, for redirects.
     pub raw_query: Option<String>,
-    /// The headers.
-    pub headers: HeaderMap,
     /// The body, within the route's limit.
     pub body: Bytes,
     /// Who sent it; `None` on a Unix socket.
@@ -36,14 +34,15 @@ pub struct Request {
 }
 
 impl Request {
-    /// Takes a request apart.
+    /// Takes a request apart. Nothing of `headers` is kept: they are slices of the connection's buffer, and a query
+    /// that waits would hold all of it.
     ///
     /// # Errors
     /// 400 when the path is not properly encoded or holds a control character.
     pub fn new(
         method: Method,
         uri: &Uri,
-        headers: HeaderMap,
+        headers: &HeaderMap,
         body: Bytes,
         peer: Option<SocketAddr>,
     ) -> Result<Self, ApiError> {
@@ -53,13 +52,12 @@ impl Request {
             return Err(ApiError::bad_request(""));
         }
         let query = parse_query(uri.query().unwrap_or_default());
-        let token = token(&headers, &query);
+        let token = token(headers, &query);
         Ok(Request {
             method,
             path,
             query,
             raw_query: uri.query().map(str::to_owned),
-            headers,
             body,
             peer,
             rest_at: 0,
@@ -217,7 +215,7 @@ mod tests {
             map.insert(*name, value.parse().expect("a header value"));
         }
         let uri = uri.parse().expect("a URI");
-        Request::new(Method::GET, &uri, map, Bytes::new(), None).expect("a good request")
+        Request::new(Method::GET, &uri, &map, Bytes::new(), None).expect("a good request")
     }
 
     #[test]
@@ -234,7 +232,7 @@ mod tests {
         for path in ["/v1/kv/%zz", "/v1/kv/%4", "/v1/kv/%ff", "/v1/kv/a%0ab"] {
             let uri = path.parse().expect("a URI");
             let refused =
-                Request::new(Method::GET, &uri, HeaderMap::new(), Bytes::new(), None).map(|request| request.path);
+                Request::new(Method::GET, &uri, &HeaderMap::new(), Bytes::new(), None).map(|request| request.path);
             assert_eq!(refused.map_err(|error| error.status().as_u16()), Err(400), "{path}");
         }
     }

@@ -110,7 +110,8 @@ async fn read_request(
     peer: Option<SocketAddr>,
 ) -> Result<Request, ApiError> {
     let (head, body) = message.into_parts();
-    let mut request = Request::new(head.method, &head.uri, head.headers, Bytes::new(), peer)?;
+    let mut request = Request::new(head.method, &head.uri, &head.headers, Bytes::new(), peer)?;
+    drop((head.uri, head.headers));
     request.body = read_body(api, &request, body).await?;
     Ok(request)
 }

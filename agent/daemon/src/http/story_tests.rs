@@ -100,7 +100,7 @@ async fn metrics_come_in_both_formats() {
 async fn answer(api: &Api, request: cases::http::Request) -> real::http::Response {
     let cases::http::Request { method, path, body } = request;
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
-    let response = match Request::new(method, &path.parse().expect("a URI"), HeaderMap::new(), body.into(), None) {
+    let response = match Request::new(method, &path.parse().expect("a URI"), &HeaderMap::new(), body.into(), None) {
         Ok(request) => handle(api, request).await,
         Err(error) => error.response(),
     };
@@ -113,5 +113,5 @@ async fn send(api: &Api, what: &str, body: Bytes) -> Response {
     let (method, uri) = what.split_once(' ').expect("a method and a path");
     let method = Method::from_bytes(method.as_bytes()).expect("a method");
     let uri = uri.parse().expect("a URI");
-    handle(api, Request::new(method, &uri, HeaderMap::new(), body, None).expect("a request")).await
+    handle(api, Request::new(method, &uri, &HeaderMap::new(), body, None).expect("a request")).await
 }

@@ -126,7 +126,7 @@ async fn send(api: &Api, method: Method, path: &str, headers: &[(String, String)
     for (name, value) in headers {
         map.insert(hyper::header::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
     }
-    match Request::new(method, &path.parse().unwrap(), map, Bytes::copy_from_slice(body), None) {
+    match Request::new(method, &path.parse().unwrap(), &map, Bytes::copy_from_slice(body), None) {
         Ok(request) => handle(api, request).await,
         Err(error) => error.response(),
     }
