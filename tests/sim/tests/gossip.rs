@@ -138,6 +138,25 @@ fn hosts_that_stand_still_for_long_give_up_nobody() {
     assert_eq!(accused, slow);
 }
 
+/// A member that hears every answer too late would suspect everybody it probes. Local health makes it patient instead.
+#[test]
+fn members_that_hear_late_accuse_less_for_knowing_it() {
+    let healthy_accused = |awareness_max| {
+        let timing = Timing { awareness_max, ..Timing::LAN };
+        let weather = Weather { late: (0..100).step_by(20).collect(), ..Weather::good(9) };
+        let mut world = World::settled_as(100, weather, |number| Config { timing, ..config(number) });
+        world.run(seconds(60));
+        assert!(world.falsely_failed(Instant::START).0.iter().all(|number| number % 20 == 0));
+        let healthy = world.up().filter(|number| number % 20 != 0);
+        healthy.map(|number| world.member(number).counters().refutations).sum::<u64>()
+    };
+    let (with, without) = (healthy_accused(Timing::LAN.awareness_max), healthy_accused(1));
+    println!(
+        "   100 members  5 hear everything 2 s late: {with} healthy members accused, {without} without local health"
+    );
+    assert!(with * 3 < without);
+}
+
 #[test]
 fn a_member_whose_datagrams_are_blocked_stays_alive() {
     let mut weather = Weather::good(4);

@@ -22,6 +22,10 @@ pub struct Weather {
     pub blocked: BTreeSet<usize>,
     /// Members below this number and those from it on cannot reach each other at all.
     pub split: Option<usize>,
+    /// Members that hear everything late, while their own timers run on time.
+    pub late: BTreeSet<usize>,
+    /// How late.
+    pub lag: Duration,
     /// Members on hosts that stand still most of the time.
     pub slow: BTreeSet<usize>,
     /// How long a slow host stands still, again and again.
@@ -40,6 +44,8 @@ impl Weather {
             latency_max: Duration::from_millis(1),
             blocked: BTreeSet::new(),
             split: None,
+            late: BTreeSet::new(),
+            lag: Duration::from_secs(2),
             slow: BTreeSet::new(),
             stall: Duration::from_secs(3),
             run: Duration::from_millis(300),
@@ -57,10 +63,11 @@ impl Weather {
         self.split.is_none_or(|at| (from < at) == (to < at))
     }
 
-    /// How long a message takes.
-    pub fn latency(&mut self) -> Duration {
+    /// How long a message to this member takes.
+    pub fn latency(&mut self, to: usize) -> Duration {
         let (min, max) = (self.latency_min.as_nanos() as u64, self.latency_max.as_nanos() as u64);
-        Duration::from_nanos(self.rng.random_range(min..=max))
+        let lag = if self.late.contains(&to) { self.lag } else { Duration::ZERO };
+        lag + Duration::from_nanos(self.rng.random_range(min..=max))
     }
 
     /// When a member is next able to do something: now, or when its host runs again.

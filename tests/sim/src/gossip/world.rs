@@ -80,6 +80,11 @@ impl World {
 
     /// A pool of `count` that know each other already.
     pub fn settled(count: usize, weather: Weather) -> World {
+        World::settled_as(count, weather, config)
+    }
+
+    /// The same with other configurations.
+    pub fn settled_as(count: usize, weather: Weather, config: impl Fn(usize) -> Config) -> World {
         let mut world = World::new(weather);
         (0..count).for_each(|number| world.add(config(number)));
         let profiles: Vec<Arc<Profile>> = world.members.iter().map(|member| member.me().profile).collect();
@@ -260,7 +265,7 @@ impl World {
     }
 
     fn send(&mut self, to: usize, arrival: Arrival) {
-        let at = self.now + self.weather.latency();
+        let at = self.now + self.weather.latency(to);
         self.push(at, to, arrival);
     }
 
