@@ -17,5 +17,6 @@ pub mod http;
 pub mod leader;
 pub mod persist;
 pub mod propose;
+pub mod rpc;
 pub mod sync;
 pub mod telemetry;

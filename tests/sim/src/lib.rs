@@ -8,6 +8,7 @@
 
 pub mod client;
 pub mod clients;
+pub mod cluster;
 pub mod disk;
 pub mod gossip;
 pub mod invariants;

@@ -2,7 +2,10 @@
 
 pub mod durability;
 pub mod index;
+pub mod leader;
+pub mod linear;
 pub mod lock;
+pub mod prefix;
 pub mod ttl;
 pub mod wake;
 

@@ -1,0 +1,219 @@
+//! The side that asks: connections to peers, opened when needed and kept.
+//!
+//! Owns one connection per peer and lane, the pause after one that failed, and
+//! the certainty that callers need: whether a request that was not answered can
+//! have been received. Bounded by its callers: it queues nothing of its own.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use agent_raft::Rpc;
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::{Instant, timeout};
+
+use super::Identity;
+use super::frame::{Framed, Head, Hello, PAYLOAD_BYTES_MAX, Reader, ReplyHead};
+use super::server::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
+use crate::env::Env;
+
+/// How long a connection may take to open and to be greeted.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The first pause after a connection that failed; doubles up to [`PAUSE_MAX`].
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The longest pause. Short, since a server that restarts must be found again before its voters miss it.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Peers that are remembered. More than a data centre has servers.
+const PEERS_MAX: usize = 64;
+
+/// Which of a peer's connections a request takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Small messages for which late means lost.
+    Urgent,
+    /// Entries and snapshots.
+    Bulk,
+    /// What clients asked for.
+    Requests,
+}
+
+impl Lane {
+    /// The lane of a message of Raft.
+    pub fn of(rpc: Rpc) -> Lane {
+        match rpc {
+            Rpc::Append | Rpc::Snapshot => Lane::Bulk,
+            Rpc::Forward | Rpc::Change => Lane::Requests,
+            Rpc::Heartbeat | Rpc::Vote | Rpc::PreVote | Rpc::TransferLeader | Rpc::ReadIndex => Lane::Urgent,
+        }
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// There is no connection, and nothing was sent.
+    NotSent(String),
+    /// The peer did not act upon it, and says why.
+    Refused(String),
+    /// The peer may have acted upon it.
+    Lost(String),
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::NotSent(why) => write!(f, "could not reach the server: {why}"),
+            CallError::Refused(why) => write!(f, "the server refused: {why}"),
+            CallError::Lost(why) => write!(f, "the server did not answer: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for CallError {}
+
+/// An answer: its head, and a reader that stands at its payload.
+pub type Answer = (ReplyHead, Reader<Incoming>);
+
+/// Connections to peers. Cheap to clone.
+#[derive(Clone)]
+pub struct Pool {
+    env: Env,
+    identity: Identity,
+    peers: Arc<Mutex<BTreeMap<SocketAddr, Arc<Peer>>>>,
+}
+
+#[derive(Default)]
+struct Peer {
+    lanes: [tokio::sync::Mutex<Line>; 3],
+}
+
+/// One connection, or the lack of it.
+#[derive(Default)]
+struct Line {
+    open: Option<SendRequest<Framed>>,
+    failures: u32,
+    not_before: Option<Instant>,
+    why: String,
+}
+
+impl Pool {
+    /// A pool without connections.
+    pub fn new(env: Env, identity: Identity) -> Self {
+        Pool { env, identity, peers: Arc::default() }
+    }
+
+    /// Sends a request and reads the head of its answer. Dropping the future tells the peer that nobody waits any more.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn call(&self, to: SocketAddr, lane: Lane, head: &Head, payload: Bytes) -> Result<Answer, CallError> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            return Err(CallError::NotSent(format!("a request has at most {PAYLOAD_BYTES_MAX} bytes")));
+        }
+        let mut open = self.line(to, lane).await.map_err(CallError::NotSent)?;
+        exchange(&mut open, Framed::whole(head, payload)).await
+    }
+
+    /// As [`Pool::call`], for answers that are not streamed.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn ask(&self, to: SocketAddr, lane: Lane, head: &Head, payload: Bytes) -> Result<Bytes, CallError> {
+        let (head, mut reader) = self.call(to, lane, head, payload).await?;
+        match head {
+            ReplyHead::Done => reader.rest(PAYLOAD_BYTES_MAX).await.map_err(|error| CallError::Lost(error.to_string())),
+            ReplyHead::Refused(why) => Err(CallError::Refused(why)),
+            ReplyHead::Http { .. } => Err(CallError::Lost("an http response was not asked for".to_owned())),
+        }
+    }
+
+    /// Forgets the connections to a peer: it has left, or its address belongs to another one now.
+    pub fn forget(&self, peer: SocketAddr) {
+        let forgotten = self.peers.lock().unwrap_or_else(PoisonError::into_inner).remove(&peer);
+        drop(forgotten);
+    }
+
+    fn peer(&self, address: SocketAddr) -> Arc<Peer> {
+        let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        if peers.len() >= PEERS_MAX && !peers.contains_key(&address) {
+            // Whom nobody is asking right now can be connected to again.
+            peers.retain(|_, peer| Arc::strong_count(peer) > 1);
+        }
+        peers.entry(address).or_default().clone()
+    }
+
+    /// The connection, opened if it is not and its pause is over.
+    async fn line(&self, to: SocketAddr, lane: Lane) -> Result<SendRequest<Framed>, String> {
+        let peer = self.peer(to);
+        let mut line = peer.lanes[lane as usize].lock().await;
+        if let Some(open) = line.open.as_ref().filter(|open| !open.is_closed()) {
+            return Ok(open.clone());
+        }
+        line.open = None;
+        if line.not_before.is_some_and(|at| Instant::now() < at) {
+            return Err(line.why.clone());
+        }
+        match timeout(CONNECT_TIMEOUT, self.open(to)).await.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
+            Ok(open) => {
+                *line = Line { open: Some(open.clone()), ..Line::default() };
+                Ok(open)
+            }
+            Err(why) => {
+                let pause = (PAUSE * 2_u32.pow(line.failures.min(8))).min(PAUSE_MAX);
+                line.failures += 1;
+                line.not_before = Some(Instant::now() + pause);
+                line.why.clone_from(&why);
+                Err(why)
+            }
+        }
+    }
+
+    /// Opens a connection and says who we are.
+    async fn open(&self, to: SocketAddr) -> Result<SendRequest<Framed>, String> {
+        let stream = self.env.network.connect(to).await.map_err(|error| error.to_string())?;
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        builder.timer(TokioTimer::new());
+        builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
+        builder.max_header_list_size(4 << 10).max_send_buf_size(256 << 10);
+        builder.keep_alive_interval(Some(KEEP_ALIVE)).keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+        let (mut open, connection) =
+            builder.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
+        // It ends with its last sender; why it broke reaches those who wait for answers.
+        tokio::spawn(async move { drop(connection.await) });
+        let Identity { datacenter, node, cluster } = &self.identity;
+        let hello = Hello { datacenter: datacenter.clone(), node: node.clone(), cluster: cluster() };
+        match exchange(&mut open, Framed::whole(&Head::Hello(hello), Bytes::new())).await {
+            Ok((ReplyHead::Done, _)) => Ok(open),
+            Ok((ReplyHead::Refused(why), _)) => Err(why),
+            Ok((ReplyHead::Http { .. }, _)) => Err("it does not speak our language".to_owned()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+async fn exchange(open: &mut SendRequest<Framed>, body: Framed) -> Result<Answer, CallError> {
+    // Until here nothing has left: a connection that broke meanwhile is no answer.
+    open.ready().await.map_err(|error| CallError::NotSent(error.to_string()))?;
+    let lost = |error: &dyn fmt::Display| CallError::Lost(error.to_string());
+    let request = hyper::Request::post("http://lictor/").body(body).expect("a constant request is valid");
+    let response = match open.try_send_request(request).await {
+        Ok(response) => response,
+        // The request comes back when it was not sent.
+        Err(error) if error.message().is_some() => return Err(CallError::NotSent(error.error().to_string())),
+        Err(error) => return Err(lost(error.error())),
+    };
+    if response.status() != hyper::StatusCode::OK {
+        return Err(CallError::Lost(format!("status {}", response.status())));
+    }
+    let mut reader = Reader::new(response.into_body());
+    let head = reader.head().await.map_err(|error| lost(&error))?;
+    Ok((head, reader))
+}

@@ -1,0 +1,249 @@
+//! The side that is asked: reads requests off port 8300 and hands them to [`Serve`].
+//!
+//! Owns the checks of a connection's first request and all bounds: connections,
+//! streams, sizes, and the bytes of all requests together. Knows nothing of
+//! what the requests mean.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use agent_raft::{Refused, Rpc};
+use bytes::Bytes;
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+
+use super::Identity;
+use super::frame::{DnsHead, FrameError, Framed, Head, Hello, HttpHead, PAYLOAD_BYTES_MAX, Reader, ReplyHead};
+use crate::env::{BoxFuture, Listener, Stream};
+use crate::http::Response;
+use crate::http::response::Content;
+
+/// Connections at the same time. A client has up to three, a server of five too.
+const CONNECTIONS_MAX: usize = 8_192;
+
+/// Requests at the same time on one connection; most of them are blocking queries.
+pub(super) const STREAMS_MAX: u32 = 16_384;
+
+/// The bytes of all requests that are being read or worked on, in KiB.
+const BUDGET_KIB: u32 = 256 << 10;
+
+/// How long a request may take to arrive, and how long a connection may take to say who it is.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a silent connection is asked whether it still lives.
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// How long it may take to say so.
+pub(super) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long requests may go on after the server was told to stop.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// What answers requests.
+pub trait Serve: Send + Sync + 'static {
+    /// Answers a message of Raft.
+    fn raft(&self, rpc: Rpc, message: Bytes) -> BoxFuture<'static, Result<Vec<u8>, Refused>>;
+
+    /// Answers an HTTP request as if it had come in here. Dropped when whoever asked is gone.
+    fn http(&self, head: HttpHead, body: Bytes) -> BoxFuture<'static, Response>;
+
+    /// Answers a DNS packet; empty when it deserves no answer.
+    fn dns(&self, head: DnsHead, packet: Bytes) -> BoxFuture<'static, Vec<u8>>;
+}
+
+/// What happened so far, for metrics.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Requests that were handed on.
+    pub served: AtomicU64,
+    /// Requests and connections that were refused.
+    pub refused: AtomicU64,
+}
+
+/// The server, as connections see it.
+struct Desk {
+    identity: Identity,
+    serve: Arc<dyn Serve>,
+    counts: Arc<Counts>,
+    budget: Arc<Semaphore>,
+}
+
+/// One connection.
+struct Caller {
+    peer: Option<SocketAddr>,
+    /// It said who it is, and may stay.
+    is_known: AtomicBool,
+    /// Something of it was refused and logged.
+    is_logged: AtomicBool,
+}
+
+/// Serves connections of `listener` until `stop` resolves, then lets running requests finish for a moment.
+pub async fn serve(
+    listener: Box<dyn Listener>,
+    identity: Identity,
+    serve: Arc<dyn Serve>,
+    counts: Arc<Counts>,
+    stop: impl Future<Output = ()>,
+) {
+    let budget = Arc::new(Semaphore::new(BUDGET_KIB as usize));
+    let desk = Arc::new(Desk { identity, serve, counts, budget });
+    let mut connections = JoinSet::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok(_) if connections.len() >= CONNECTIONS_MAX => desk.refuse(None, "there are too many connections"),
+            Ok((stream, peer)) => drop(connections.spawn(connection(desk.clone(), stream, peer))),
+            Err(error) => {
+                tracing::warn!(error = %error, "could not accept an rpc connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    drop(listener);
+    let drained = async { while connections.join_next().await.is_some() {} };
+    // What does not finish by itself is dropped with the set.
+    let _ = tokio::time::timeout(DRAIN, drained).await;
+}
+
+async fn connection(desk: Arc<Desk>, stream: Box<dyn Stream>, peer: Option<SocketAddr>) {
+    let caller = Arc::new(Caller { peer, is_known: AtomicBool::new(false), is_logged: AtomicBool::new(false) });
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let (desk, caller) = (desk.clone(), caller.clone());
+        async move { Ok::<_, Infallible>(hyper::Response::new(desk.answer(&caller, request.into_body()).await)) }
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new()).auto_date_header(false);
+    builder.max_concurrent_streams(STREAMS_MAX).max_header_list_size(4 << 10).max_send_buf_size(256 << 10);
+    builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
+    builder.keep_alive_interval(Some(KEEP_ALIVE)).keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+    let served = builder.serve_connection(TokioIo::new(stream), service);
+    let is_anonymous = async {
+        tokio::time::sleep(READ_TIMEOUT).await;
+        if caller.is_known.load(Ordering::Acquire) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = served => match ended {
+            Ok(()) => {}
+            Err(error) => tracing::debug!(error = %error, "rpc connection ended"),
+        },
+        () = is_anonymous => desk.refuse(Some(&caller), "it does not say who it is"),
+    }
+}
+
+impl Desk {
+    /// Counts a refusal, and logs the first of each connection.
+    fn refuse(&self, caller: Option<&Caller>, why: &str) {
+        self.counts.refused.fetch_add(1, Ordering::Relaxed);
+        let is_logged = caller.is_some_and(|caller| caller.is_logged.swap(true, Ordering::Relaxed));
+        if !is_logged {
+            let peer = caller.and_then(|caller| caller.peer).map(|peer| peer.to_string()).unwrap_or_default();
+            tracing::warn!(peer, "refused an rpc: {why}");
+        }
+    }
+
+    async fn answer(&self, caller: &Caller, body: Incoming) -> Framed {
+        match self.try_answer(caller, body).await {
+            Ok(framed) => framed,
+            Err(why) => {
+                self.refuse(Some(caller), &why);
+                Framed::whole(&ReplyHead::Refused(why), Bytes::new())
+            }
+        }
+    }
+
+    async fn try_answer(&self, caller: &Caller, body: Incoming) -> Result<Framed, String> {
+        let (head, payload, budget) = match tokio::time::timeout(READ_TIMEOUT, self.read(body)).await {
+            Ok(read) => read.map_err(|error| error.to_string())?,
+            Err(_) => return Err("it came too slowly".to_owned()),
+        };
+        let is_known = caller.is_known.load(Ordering::Acquire);
+        match head {
+            Head::Hello(hello) => {
+                self.check(&hello)?;
+                caller.is_known.store(true, Ordering::Release);
+                return Ok(Framed::whole(&ReplyHead::Done, Bytes::new()));
+            }
+            Head::Raft(_) | Head::Http(_) | Head::Dns(_) if !is_known => {
+                return Err("the first request must say who it comes from".to_owned());
+            }
+            _ => self.counts.served.fetch_add(1, Ordering::Relaxed),
+        };
+        match head {
+            Head::Hello(_) => Err("it said already who it is".to_owned()),
+            Head::Raft(rpc) => {
+                // In a task of its own: who gives up waiting does not undo what was begun.
+                let answer = self.serve.raft(rpc, payload);
+                let answer = tokio::spawn(async move {
+                    let answer = answer.await;
+                    drop(budget);
+                    answer
+                });
+                let answer = answer.await.map_err(|_| "raft broke".to_owned())?;
+                let answer = answer.map_err(|refused| refused.to_string())?;
+                Ok(Framed::whole(&ReplyHead::Done, answer.into()))
+            }
+            Head::Http(head) => {
+                // A blocking query has no body worth counting, and stays for minutes.
+                drop(budget);
+                Ok(http_reply(self.serve.http(head, payload).await))
+            }
+            Head::Dns(head) => Ok(Framed::whole(&ReplyHead::Done, self.serve.dns(head, payload).await.into())),
+        }
+    }
+
+    /// Reads a request once there is room for it.
+    async fn read(&self, body: Incoming) -> Result<(Head, Bytes, OwnedSemaphorePermit), FrameError> {
+        // Without an announced length, as much as there may be.
+        let size = body.size_hint().exact().unwrap_or(PAYLOAD_BYTES_MAX as u64);
+        let max = PAYLOAD_BYTES_MAX as u64 + super::frame::HEAD_BYTES_MAX as u64;
+        if size > max {
+            return Err(FrameError::TooLarge(PAYLOAD_BYTES_MAX));
+        }
+        let kib = u32::try_from(size.div_ceil(1024)).unwrap_or(BUDGET_KIB);
+        let permit = self.budget.clone().acquire_many_owned(kib).await.expect("it is never closed");
+        let mut reader = Reader::new(body);
+        let head = reader.head().await?;
+        let payload = reader.rest(PAYLOAD_BYTES_MAX).await?;
+        Ok((head, payload, permit))
+    }
+
+    fn check(&self, hello: &Hello) -> Result<(), String> {
+        let Hello { datacenter, node, cluster } = hello;
+        let ours = &self.identity.datacenter;
+        if !datacenter.eq_ignore_ascii_case(ours) {
+            return Err(format!("agent {node} is of data centre {datacenter}, this is {ours}"));
+        }
+        match (cluster, (self.identity.cluster)()) {
+            (Some(theirs), Some(ours)) if *theirs != ours => {
+                Err(format!("server {node} belongs to another cluster: start it with an empty -data-dir"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn http_reply(Response { status, headers, body }: Response) -> Framed {
+    let headers = headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
+    let size_bytes = match &body {
+        Content::Whole(bytes) => Some(bytes.len() as u64),
+        Content::Stream(_) => None,
+    };
+    Framed::streamed(&ReplyHead::Http { status: status.as_u16(), headers, size_bytes }, body)
+}

@@ -1,0 +1,306 @@
+//! Over real loopback sockets: what goes through, what is refused, and what a peer cannot make us do.
+
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use agent_raft::{Refused, Rpc, Server, Transport, TransportError};
+use bytes::Bytes;
+use hyper::StatusCode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::{mpsc, oneshot};
+
+use super::frame::{Framed, HEAD_BYTES_MAX, Head, Hello, PROTOCOL_VERSION, Reader, ReplyHead, encode};
+use super::pool::Lane;
+use super::*;
+use crate::env::{BoxFuture, Env, ListenAddress};
+use crate::http::Response;
+use crate::http::response::Content;
+
+/// Answers everything in a way that tests recognise.
+#[derive(Default)]
+struct Echo {
+    /// Told when the future of a blocking query is dropped.
+    dropped: Mutex<Option<oneshot::Sender<()>>>,
+    /// What a stream's pieces come from.
+    pieces: Mutex<Option<mpsc::Receiver<Bytes>>>,
+}
+
+struct TellsItsDrop(Option<oneshot::Sender<()>>);
+
+impl Drop for TellsItsDrop {
+    fn drop(&mut self) {
+        self.0.take().map(|sender| sender.send(()));
+    }
+}
+
+impl Serve for Echo {
+    fn raft(&self, rpc: Rpc, message: Bytes) -> BoxFuture<'static, Result<Vec<u8>, Refused>> {
+        Box::pin(async move {
+            match rpc {
+                Rpc::Vote => Err(Refused::OtherCluster),
+                _ => Ok(message.to_vec()),
+            }
+        })
+    }
+
+    fn http(&self, head: HttpHead, body: Bytes) -> BoxFuture<'static, Response> {
+        let guard = TellsItsDrop(self.dropped.lock().unwrap().take());
+        let pieces = self.pieces.lock().unwrap().take();
+        Box::pin(async move {
+            if head.uri == "/blocks" {
+                std::future::pending::<()>().await;
+            }
+            drop(guard);
+            if let Some(pieces) = pieces {
+                return Response::stream(pieces);
+            }
+            let mut response = Response::text(StatusCode::NOT_FOUND, body);
+            response.set_header("X-Saw", &format!("{} {} {:?} {:?}", head.method, head.uri, head.headers, head.peer));
+            response
+        })
+    }
+
+    fn dns(&self, head: DnsHead, packet: Bytes) -> BoxFuture<'static, Vec<u8>> {
+        Box::pin(async move { [packet.as_ref(), if head.tcp { b"tcp" } else { b"udp" }].concat() })
+    }
+}
+
+fn identity(datacenter: &str, cluster: Option<u128>) -> Identity {
+    Identity { datacenter: datacenter.into(), node: "n".into(), cluster: Arc::new(move || cluster) }
+}
+
+/// A server of data centre `dc1` and cluster 7.
+async fn start(echo: Echo) -> (std::net::SocketAddr, Arc<Counts>) {
+    let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
+    let listener = Env::real().network.listen(&any).await.unwrap();
+    let ListenAddress::Tcp(address) = listener.local_address() else { panic!("it listens on TCP") };
+    let counts = Arc::<Counts>::default();
+    let served = serve(listener, identity("dc1", Some(7)), Arc::new(echo), counts.clone(), std::future::pending());
+    tokio::spawn(served);
+    (address, counts)
+}
+
+fn pool() -> Pool {
+    Pool::new(Env::real(), identity("dc1", None))
+}
+
+#[tokio::test]
+async fn messages_go_there_and_answers_come_back() {
+    let (address, counts) = start(Echo::default()).await;
+    let transport = RpcTransport::new(pool());
+    let target = Server { id: "a".into(), node: "a".into(), address, voter: true };
+    let large = vec![7; 5 << 20];
+
+    let heartbeat = transport.call(&target, Rpc::Heartbeat, vec![1, 2]).await;
+    let append = transport.call(&target, Rpc::Append, large.clone()).await;
+    let vote = transport.call(&target, Rpc::Vote, vec![3]).await;
+
+    assert_eq!(heartbeat.unwrap(), [1, 2]);
+    assert!(append.unwrap() == large);
+    assert!(matches!(vote, Err(TransportError::Refused(_))), "{vote:?}");
+    assert_eq!((counts.served.load(Ordering::Relaxed), counts.refused.load(Ordering::Relaxed)), (3, 1));
+}
+
+#[tokio::test]
+async fn http_requests_are_answered_as_if_they_had_come_in_there() {
+    let (address, _) = start(Echo::default()).await;
+    let head = HttpHead {
+        method: "PUT".into(),
+        uri: "/v1/kv/a%2Fb?cas=3".into(),
+        headers: vec![("x-consul-token".into(), b"secret".to_vec())],
+        peer: Some("10.0.0.9:5000".parse().unwrap()),
+    };
+
+    let response = pool().forward_http(address, head, Bytes::from_static(b"value")).await.unwrap();
+
+    assert_eq!((response.status, response.whole()), (StatusCode::NOT_FOUND, b"value".as_slice()));
+    let saw = response.headers["x-saw"].to_str().unwrap();
+    assert!(saw.starts_with("PUT /v1/kv/a%2Fb?cas=3 [(\"x-consul-token\"") && saw.contains("10.0.0.9:5000"), "{saw}");
+}
+
+#[tokio::test]
+async fn a_response_that_is_streamed_arrives_bit_by_bit() {
+    let (sender, pieces) = mpsc::channel(1);
+    let (address, _) = start(Echo { pieces: Mutex::new(Some(pieces)), ..Echo::default() }).await;
+
+    let head = HttpHead { method: "GET".into(), ..HttpHead::default() };
+    let response = pool().forward_http(address, head, Bytes::new()).await.unwrap();
+    let Content::Stream(mut stream) = response.body else { panic!("it is streamed") };
+
+    for piece in ["one", "two"] {
+        sender.send(Bytes::from_static(piece.as_bytes())).await.unwrap();
+        assert_eq!(stream.recv().await.unwrap(), piece);
+    }
+    drop(sender);
+    assert_eq!(stream.recv().await, None);
+}
+
+#[tokio::test]
+async fn a_query_nobody_waits_for_any_more_is_dropped_at_the_server() {
+    let (sender, dropped) = oneshot::channel();
+    let (address, counts) = start(Echo { dropped: Mutex::new(Some(sender)), ..Echo::default() }).await;
+    let head = HttpHead { method: "GET".into(), uri: "/blocks".into(), ..HttpHead::default() };
+    let pool = pool();
+    let query = tokio::spawn(async move { pool.forward_http(address, head, Bytes::new()).await });
+    while counts.served.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
+
+    query.abort();
+
+    dropped.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_thousand_blocking_queries_share_a_connection_with_others() {
+    let (address, counts) = start(Echo::default()).await;
+    let pool = pool();
+    let mut blocked = tokio::task::JoinSet::new();
+    for _ in 0..1000 {
+        let pool = pool.clone();
+        let head = HttpHead { method: "GET".into(), uri: "/blocks".into(), ..HttpHead::default() };
+        blocked.spawn(async move { pool.forward_http(address, head, Bytes::new()).await.map(drop) });
+    }
+    while counts.served.load(Ordering::Relaxed) < 1000 {
+        tokio::task::yield_now().await;
+    }
+
+    let answer = pool.forward_dns(address, DnsHead { tcp: true, peer: None }, Bytes::from_static(b"?")).await.unwrap();
+
+    assert_eq!(answer, "?tcp");
+}
+
+#[tokio::test]
+async fn other_data_centres_and_clusters_are_turned_away_before_anything_is_sent() {
+    let (address, counts) = start(Echo::default()).await;
+    let cases = [
+        (identity("dc2", None), "agent n is of data centre dc2, this is dc1"),
+        (identity("dc1", Some(8)), "server n belongs to another cluster: start it with an empty -data-dir"),
+    ];
+
+    for (identity, why) in cases {
+        let pool = Pool::new(Env::real(), identity);
+        let refused = pool.ask(address, Lane::Urgent, &Head::Raft(Rpc::Append), Bytes::new()).await;
+        assert_eq!(refused, Err(CallError::NotSent(why.to_owned())));
+    }
+    let ours = Pool::new(Env::real(), identity("DC1", Some(7)));
+    assert!(ours.ask(address, Lane::Urgent, &Head::Raft(Rpc::Append), Bytes::new()).await.is_ok());
+    assert_eq!((counts.served.load(Ordering::Relaxed), counts.refused.load(Ordering::Relaxed)), (1, 2));
+}
+
+/// Sends these bytes as the body of one request, on a connection of its own, and returns the head of the answer.
+async fn send(address: std::net::SocketAddr, bodies: Vec<Bytes>) -> Result<ReplyHead, String> {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let stream = hyper_util::rt::TokioIo::new(stream);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut open, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    let mut last = Err("nothing was sent".to_owned());
+    for body in bodies {
+        let request = hyper::Request::post("http://lictor/").body(http_body_util::Full::new(body)).unwrap();
+        let response = open.send_request(request).await.map_err(|error| error.to_string())?;
+        last = Reader::new(response.into_body()).head().await.map_err(|error| error.to_string());
+    }
+    last
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_and_costs_nothing() {
+    let (address, counts) = start(Echo::default()).await;
+    let hello = Hello { datacenter: "dc1".into(), node: "x".into(), cluster: None };
+    let hello = encode(&Head::Hello(hello));
+    let raft = encode(&Head::Raft(Rpc::Append));
+    let with_version = |version: u8| Bytes::from([&[version], &raft[1..]].concat());
+    let with_length = |length: usize| {
+        let length = u32::try_from(length).unwrap().to_be_bytes();
+        Bytes::from([&[PROTOCOL_VERSION], length.as_slice(), &raft[5..]].concat())
+    };
+    let cases = [
+        (vec![raft.clone()], "the first request must say who it comes from"),
+        (vec![hello.clone(), with_version(2)], "rpc version 2 is not known, this agent speaks 1: upgrade it"),
+        (vec![hello.clone(), with_length(HEAD_BYTES_MAX + 1)], "rpc is larger than 65536 bytes"),
+        (vec![hello.clone(), with_length(9)], "rpc ended too early: 2 of 9 bytes came"),
+        (vec![hello.clone(), Bytes::new()], "rpc ended too early: 0 of 1 bytes came"),
+        (vec![hello.clone(), Bytes::from_static(&[1, 0, 0, 0, 2, 99, 0])], "rpc cannot be read: "),
+        (
+            vec![hello.clone(), Bytes::from_static(&[1, 0, 0, 0, 3, 1, 0, 0])],
+            "rpc cannot be read: 1 bytes follow its head",
+        ),
+    ];
+
+    for (bodies, why) in &cases {
+        match send(address, bodies.clone()).await {
+            Ok(ReplyHead::Refused(text)) => assert!(text.starts_with(why), "{text}"),
+            other => panic!("{why}: {other:?}"),
+        }
+    }
+    assert_eq!(counts.refused.load(Ordering::Relaxed), cases.len() as u64);
+    assert_eq!(send(address, vec![hello, raft]).await, Ok(ReplyHead::Done));
+}
+
+#[tokio::test]
+async fn garbage_instead_of_http_ends_the_connection() {
+    let (address, _) = start(Echo::default()).await;
+    for garbage in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), &[0xff; 4096]] {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(garbage).await.unwrap();
+        let mut answer = Vec::new();
+        // However it ends, it ends.
+        let _ = stream.read_to_end(&mut answer).await;
+    }
+    assert!(pool().ask(address, Lane::Bulk, &Head::Raft(Rpc::Append), Bytes::new()).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_request_that_is_too_large_is_not_sent() {
+    let (address, counts) = start(Echo::default()).await;
+    let large = Bytes::from(vec![0; frame::PAYLOAD_BYTES_MAX + 1]);
+
+    let refused = pool().ask(address, Lane::Bulk, &Head::Raft(Rpc::Append), large).await;
+
+    assert!(matches!(refused, Err(CallError::NotSent(_))));
+    assert_eq!(counts.served.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_longer_than_allowed_is_cut_off_while_it_is_read() {
+    let framed = Framed::whole(&Head::Raft(Rpc::Append), Bytes::from(vec![0; 1000]));
+    let mut reader = Reader::new(framed);
+    reader.head::<Head>().await.unwrap();
+
+    assert_eq!(reader.rest(999).await, Err(frame::FrameError::TooLarge(999)));
+}
+
+#[tokio::test]
+async fn nobody_there_is_known_at_once_and_not_tried_again_at_once() {
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let pool = pool();
+    let ask = || pool.ask(closed, Lane::Urgent, &Head::Raft(Rpc::Heartbeat), Bytes::new());
+
+    let (first, second) = (ask().await, ask().await);
+
+    assert!(matches!(&first, Err(CallError::NotSent(why)) if why.contains("refused")), "{first:?}");
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn a_peer_that_accepts_and_never_answers_is_given_up() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let silent = tokio::spawn(async move {
+        let mut kept = Vec::new();
+        loop {
+            kept.push(listener.accept().await);
+        }
+    });
+    let pool = pool();
+    let began = tokio::time::Instant::now();
+    tokio::time::pause();
+
+    let answer = pool.ask(address, Lane::Urgent, &Head::Raft(Rpc::Heartbeat), Bytes::new()).await;
+
+    assert!(matches!(answer, Err(CallError::NotSent(_))), "{answer:?}");
+    assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
+    silent.abort();
+}
