@@ -60,7 +60,7 @@ impl Plan {
     /// The plan of a seed: half of them have three servers, few have seven.
     pub fn of(seed: u64) -> Plan {
         let servers = [3, 5, 3, 4, 3, 5, 3, 7][usize::try_from(seed % 8).expect("below 8")];
-        Plan { servers, chaos: Duration::from_secs(6), bugs: Bugs::default() }
+        Plan { servers, chaos: Duration::from_secs(8), bugs: Bugs::default() }
     }
 }
 
@@ -225,7 +225,7 @@ async fn chaos(scene: &Scene) {
     let ids = servers.ids();
     let any = || ids[usize::try_from(random.below(ids.len() as u64)).expect("a small number")].clone();
     while Instant::now() < scene.writes_end {
-        scene.pause(50, 900).await;
+        scene.pause(200, 1_700).await;
         // What was cut is cut for a second or two.
         if random.happens(450) {
             wires.heal();
