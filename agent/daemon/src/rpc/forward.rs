@@ -39,7 +39,7 @@ impl HttpHead {
         let HttpHead { method, uri, headers, peer } = self;
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| ApiError::bad_request("400 Bad Request"))?;
         let uri: Uri = uri.parse().map_err(|_| ApiError::bad_request("400 Bad Request"))?;
-        Request::new(method, &uri, header_map(headers), body, peer)
+        Request::new(method, &uri, &header_map(headers), body, peer)
     }
 }
 
