@@ -15,7 +15,11 @@ pub fn text(config: &Config, node_id: &str) -> String {
         ("Datacenter", format!("'{}'", config.identity.datacenter)),
         ("Server", format!("{} (Bootstrap: {})", config.server.enabled, config.server.bootstrap)),
         ("Client Addr", format!("[{}] (HTTP: {}, DNS: {})", client.join(" "), port(ports.http), port(ports.dns))),
-        ("Cluster Addr", format!("{} (RPC: {})", config.network.advertise, port(ports.server))),
+        ("Encrypt", format!("Gossip: {}", config.gossip.key.is_some())),
+        (
+            "Cluster Addr",
+            format!("{} (LAN: {}, RPC: {})", config.network.advertise, port(ports.serf_lan), port(ports.server)),
+        ),
         (
             "Data dir",
             config.data_dir.as_ref().map_or_else(|| "none: memory only".to_owned(), |dir| dir.display().to_string()),

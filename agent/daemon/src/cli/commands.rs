@@ -2,7 +2,10 @@
 
 use super::command::Command;
 use super::options::Http;
-use super::{agent, catalog, info, keygen, kv, leave, maint, members, monitor, raft, reload, services, version};
+use super::{
+    agent, catalog, event, force_leave, info, join, keygen, keyring, kv, leave, maint, members, monitor, raft, reload,
+    rtt, services, version,
+};
 use crate::goflag::FlagSpec;
 
 const NODE_META: FlagSpec =
@@ -89,10 +92,46 @@ pub const COMMANDS: &[Command] = &[
         ..BASE
     },
     Command {
+        name: "event",
+        synopsis: "Fire a user event",
+        arguments: "[options] [payload]",
+        about: "Fires an event that every agent of the data centre hears once. Its watches act on\nit; filters choose which agents it concerns.",
+        examples: &["event -name=deploy -service=web 1.2.3"],
+        http: Http::Servers,
+        flags: &[
+            FlagSpec::value("name", "string", "Name of the event."),
+            FlagSpec::value("node", "string", "Only agents whose node name matches this regular expression."),
+            FlagSpec::value("service", "string", "Only agents with a service that matches."),
+            FlagSpec::value("tag", "string", "Only agents whose service has a tag that matches. Needs -service."),
+        ],
+        run: Some(event::event),
+        ..BASE
+    },
+    Command {
+        name: "force-leave",
+        synopsis: "Make a failed member count as left",
+        arguments: "[options] name",
+        about: "Tells the pool that a failed member will not come back, so that nobody tries to\nreach it any more. One that is alive objects.",
+        examples: &["force-leave web-7", "force-leave -prune web-7"],
+        flags: &[FlagSpec::bool("prune", "Forget it at once, so that it is no longer listed.")],
+        run: Some(force_leave::force_leave),
+        ..BASE
+    },
+    Command {
         name: "info",
         synopsis: "Show an agent's figures",
         about: "Shows the figures an agent keeps about itself: build, consensus, runtime.",
         run: Some(info::info),
+        ..BASE
+    },
+    Command {
+        name: "join",
+        synopsis: "Join the pool of other agents",
+        arguments: "[options] address ...",
+        about: "Makes the agent join the pool that the agents at these addresses are in.\nOne that answers is enough.",
+        examples: &["join 10.0.0.5", "join server-1 server-2:8301"],
+        flags: &[FlagSpec::bool("wan", "Join servers of another data centre.")],
+        run: Some(join::join),
         ..BASE
     },
     Command {
@@ -102,6 +141,26 @@ pub const COMMANDS: &[Command] = &[
         about: "Prints 32 random bytes in base 64, a key for the setting `encrypt`.",
         http: Http::No,
         run: Some(keygen::keygen),
+        ..BASE
+    },
+    Command {
+        name: "keyring",
+        synopsis: "List and change the keys of gossip",
+        about: "Asks every member to list or change the keys that gossip is sealed with.\nTo rotate: install a new key, use it, remove the old one.\nExits with 1 unless every member did it.",
+        examples: &["keyring -list", "keyring -install=$(lictor keygen)"],
+        flags: &[
+            FlagSpec::value("install", "string", "Key that members are to accept from now on."),
+            FlagSpec::bool("list", "List the keys and how many members have each."),
+            FlagSpec::bool("list-primary", "List the keys that members seal with."),
+            FlagSpec::bool("local-only", "Ask the LAN alone. Only with -list and -list-primary."),
+            FlagSpec::int(
+                "relay-factor",
+                "Accepted for compatibility, 0 to 5: answers that get lost are asked for again.",
+            ),
+            FlagSpec::value("remove", "string", "Key that members are to accept no longer."),
+            FlagSpec::value("use", "string", "Key that members are to seal with from now on."),
+        ],
+        run: Some(keyring::keyring),
         ..BASE
     },
     Command {
@@ -264,6 +323,16 @@ pub const COMMANDS: &[Command] = &[
         arguments: "",
         about: "Makes the agent read its configuration again. What can't change while it runs\nis left as it is, and its log says so.",
         run: Some(reload::reload),
+        ..BASE
+    },
+    Command {
+        name: "rtt",
+        synopsis: "Estimate the round trip between members",
+        arguments: "[options] node1 [node2]",
+        about: "Estimates the round trip between two members from their places on the map that\ngossip keeps. The second one is this agent unless named.",
+        examples: &["rtt web-1", "rtt web-1 db-1"],
+        flags: &[FlagSpec::bool("wan", "Between servers of data centres, named as node.datacenter.")],
+        run: Some(rtt::rtt),
         ..BASE
     },
     Command {

@@ -7,12 +7,14 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use agent_core::gossip::{Fired, Gossip, KeyOperation, KeyReport, Member, Tags};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::addresses;
 use super::heard::Heard;
+use super::streams::Limits;
 use crate::config::error_list;
 
 /// Who is in the pool, as of one moment.
@@ -85,6 +87,7 @@ pub struct GossipHandle {
     requests: mpsc::Sender<Request>,
     roster: watch::Receiver<Arc<Roster>>,
     heard: watch::Receiver<Arc<Heard>>,
+    limits: Arc<Limits>,
     port: u16,
 }
 
@@ -93,14 +96,20 @@ impl GossipHandle {
         requests: mpsc::Sender<Request>,
         roster: watch::Receiver<Arc<Roster>>,
         heard: watch::Receiver<Arc<Heard>>,
+        limits: Arc<Limits>,
         port: u16,
     ) -> Self {
-        GossipHandle { requests, roster, heard, port }
+        GossipHandle { requests, roster, heard, limits, port }
     }
 
     /// The port this agent listens on, which is taken for others' when an address names none.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How many streams were closed at once because too many were open.
+    pub fn refused_streams(&self) -> u64 {
+        self.limits.refused.load(Ordering::Relaxed)
     }
 
     /// Who is in the pool. Published when a member comes, changes, fails, leaves or is forgotten.

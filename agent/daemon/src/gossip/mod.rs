@@ -147,9 +147,17 @@ pub async fn start(
         tasks.spawn(files::keep_peers(files, changed, settings.rejoin_after_leave));
     }
     let keys = files.filter(|_| settings.keyring_file);
-    let parts = task::Parts { env, machine, socket: bound.socket, arrivals, requests: queue, limits, keys };
+    let parts = task::Parts {
+        env,
+        machine,
+        socket: bound.socket,
+        arrivals,
+        requests: queue,
+        limits: Arc::clone(&limits),
+        keys,
+    };
     tasks.spawn(task::run(parts, task::Published { roster, heard, peers, interest }, stop.clone()));
-    let handle = GossipHandle::new(requests, rosters, events, port);
+    let handle = GossipHandle::new(requests, rosters, events, limits, port);
     tasks.spawn(rejoin::rejoin(handle.clone(), peers_before));
     Ok(handle)
 }

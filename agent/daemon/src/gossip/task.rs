@@ -257,7 +257,9 @@ impl Task {
         self.published.roster.send_replace(Arc::new(Roster::of(&self.machine, version)));
         self.limits.request_bytes_max.store(self.machine.request_bytes_max(), Ordering::Relaxed);
         let left = self.published.peers.borrow().left;
-        let peers = Peers { left, living: self.machine.recent_peers() };
+        let mut living = self.machine.recent_peers();
+        living.sort();
+        let peers = Peers { left, living };
         self.published.peers.send_if_modified(|known| {
             let is_news = **known != peers;
             if is_news {

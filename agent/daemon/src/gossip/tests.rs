@@ -1,1 +1,126 @@
-//! Pools over real loopback sockets.
+//! Pools over real loopback sockets, and what strangers do to them.
+
+use std::net::Ipv4Addr;
+
+use agent_core::gossip::{Key, KeyOperation, Status};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::*;
+
+/// A member of a pool, and what ends it when dropped.
+struct Running {
+    handle: GossipHandle,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    tasks: JoinSet<()>,
+}
+
+async fn start_with(name: &str, change: impl FnOnce(&mut Settings)) -> Running {
+    let env = Env::real();
+    let id = env.uuid();
+    let identity = Identity { name: name.to_owned(), id, datacenter: "dc1".to_owned(), ..Identity::default() };
+    let mut settings = Settings::lan(identity, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    change(&mut settings);
+    let bound = bind(&env, settings.bind).await.expect("a free port");
+    let address = bound.address;
+    let (stop, stopped) = watch::channel(false);
+    let mut tasks = JoinSet::new();
+    let deps = Deps { env, settings, bound, local: Box::new(|| Arc::new(LocalView::default())) };
+    let handle = start(deps, &mut tasks, &stopped).await.expect("a pool in memory starts");
+    Running { handle, address, stop, tasks }
+}
+
+async fn pool(name: &str) -> Running {
+    start_with(name, |_| {}).await
+}
+
+/// The statuses of all members once there is one of this name with this status.
+async fn until(pool: &GossipHandle, name: &str, status: Status) -> Arc<Roster> {
+    let mut roster = pool.roster();
+    while !roster.members.iter().any(|member| *member.profile.name == *name && member.status == status) {
+        roster = pool.roster_changed(roster.version).await;
+    }
+    roster
+}
+
+#[tokio::test]
+async fn one_who_is_alone_waits_for_nothing() {
+    let alone = pool("alone").await;
+    assert_eq!(alone.handle.look(|pool| pool.deadline()).await, Ok(None));
+    assert_eq!(alone.handle.roster().members.len(), 1);
+}
+
+#[tokio::test]
+async fn members_see_each_other_come_and_leave() {
+    let (one, two) = (pool("one").await, pool("two").await);
+    assert_eq!(two.handle.join(&[one.address.to_string()]).await, Ok(1));
+    until(&one.handle, "two", Status::Alive).await;
+    two.handle.leave().await.expect("it is running");
+    let roster = until(&one.handle, "two", Status::Left).await;
+    assert_eq!(roster.members.len(), 2);
+}
+
+#[tokio::test]
+async fn nobody_there_is_said_in_consuls_words() {
+    let (one, gone) = (pool("one").await, pool("gone").await);
+    let address = gone.address;
+    drop((gone.stop, gone.tasks));
+    let error = one.handle.join(&[address.to_string()]).await.expect_err("nobody is there").to_string();
+    let reason = format!("Failed to join 127.0.0.1: dial tcp {address}: connect: connection refused");
+    assert_eq!(error, format!("1 error occurred:\n\t* {reason}\n\n"));
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_counted_and_not_answered() {
+    let one = pool("one").await;
+    let mut stream = TcpStream::connect(one.address).await.expect("it listens");
+    stream.write_all(&[0, 0, 0, 4, 1, 2, 3, 4]).await.expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("it closes the stream");
+    // A stranger is told that it makes no sense, and nothing else.
+    assert_eq!(one.handle.look(|pool| pool.counters().malformed).await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_frame_longer_than_the_pool_may_need_is_not_read() {
+    let one = pool("one").await;
+    let mut stream = TcpStream::connect(one.address).await.expect("it listens");
+    stream.write_all(&u32::MAX.to_be_bytes()).await.expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("it closes the stream");
+    assert!(answer.is_empty());
+}
+
+#[tokio::test]
+async fn one_address_cannot_hold_every_stream() {
+    let one = pool("one").await;
+    let mut silent = Vec::new();
+    for _ in 0..16 {
+        silent.push(TcpStream::connect(one.address).await.expect("it listens"));
+    }
+    let mut late = TcpStream::connect(one.address).await.expect("it listens");
+    let mut answer = Vec::new();
+    // Closed by the other side, in whichever way the system says so.
+    let _ = late.read_to_end(&mut answer).await;
+    assert_eq!((answer.len(), one.handle.refused_streams()), (0, 1));
+    drop(silent);
+}
+
+#[tokio::test]
+async fn keys_are_listed_by_every_member() {
+    let key = Key::new(&[1; 16]).expect("16 bytes");
+    let with_key = |settings: &mut Settings| settings.key = Some(Key::new(&[1; 16]).expect("16 bytes"));
+    let (one, two) = (start_with("one", with_key).await, start_with("two", with_key).await);
+    assert_eq!(two.handle.join(&[one.address.to_string()]).await, Ok(1));
+    until(&one.handle, "two", Status::Alive).await;
+    let report = one.handle.keys(KeyOperation::List).await.expect("it is running");
+    assert_eq!((report.members, report.keys.get(&key), report.silent.len()), (2, Some(&2), 0));
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_is_named() {
+    let one = pool("one").await;
+    let error = bind(&Env::real(), one.address).await.map(|_| ()).expect_err("the port is in use").to_string();
+    assert!(error.contains(&one.address.to_string()) && error.contains("ports.serf_lan"), "{error}");
+}

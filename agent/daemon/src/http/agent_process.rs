@@ -59,6 +59,10 @@ async fn gauges(api: &Api) -> Vec<Gauge> {
     let mut found = vec![gauges::plain("rpc.queries_blocking", api.metrics.queries_blocking() as f64)];
     found.extend(gauges::of_state(&state, &api.identity.datacenter));
     found.extend(gauges::of_server(&state, api.consensus.stats(), &api.consensus.leadership()));
+    // Without a loop there is no pool to speak of.
+    if let Ok((stats, counters)) = api.gossip.look(|pool| (pool.stats(), *pool.counters())).await {
+        found.extend(gauges::of_pool(&stats, &counters, api.gossip.refused_streams()));
+    }
     // A system without it has no figures of memory to show.
     let status = tokio::task::spawn_blocking(|| std::fs::read_to_string("/proc/self/status")).await;
     found.extend(gauges::of_process(&status.ok().and_then(Result::ok).unwrap_or_default()));

@@ -3,9 +3,10 @@
 //! Names and meaning are Consul's. Memory and tasks stand under the names of
 //! Go's heap and goroutines, so that dashboards keep working.
 
+use agent_core::gossip::{Counters, Stats};
 use agent_core::state::State;
 use agent_raft::Leadership;
-use agent_raft::consensus::Stats;
+use agent_raft::consensus;
 
 use super::exposition::{Gauge, Labels};
 
@@ -22,8 +23,63 @@ pub fn of_state(state: &State, datacenter: &str) -> Vec<Gauge> {
     .into()
 }
 
+/// Who is in the pool, and what gossip did and refused. What was counted only grows; `refused_streams` were closed at
+/// once because too many were open.
+pub fn of_pool(stats: &Stats, counters: &Counters, refused_streams: u64) -> Vec<Gauge> {
+    let Stats { members, failed, left, health_score, intent_queue, event_queue, query_queue, .. } = *stats;
+    let labelled = |name: &'static str, label: &'static str, values: &[(&str, u64)]| -> Vec<Gauge> {
+        let gauge = |(value, count): &(&str, u64)| Gauge {
+            name,
+            labels: vec![(label, (*value).to_owned())],
+            value: *count as f64,
+        };
+        values.iter().map(gauge).collect()
+    };
+    let mut gauges = labelled(
+        "memberlist.node.instances",
+        "node_state",
+        &[("alive", (members - failed - left) as u64), ("failed", failed as u64), ("left", left as u64)],
+    );
+    gauges.extend(labelled(
+        "memberlist.refused",
+        "reason",
+        &[
+            ("key", counters.refused_key),
+            ("plain", counters.refused_plain),
+            ("pool", counters.refused_label),
+            ("version", counters.refused_version),
+            ("network", counters.refused_network),
+            ("malformed", counters.malformed),
+            ("name", counters.name_conflicts),
+            ("id", counters.id_conflicts),
+            ("full", counters.pool_full),
+            ("streams", refused_streams),
+        ],
+    ));
+    gauges.extend(
+        [
+            ("memberlist.health.score", u64::from(health_score)),
+            ("memberlist.udp.received", counters.bytes_in),
+            ("memberlist.udp.sent", counters.bytes_out),
+            ("memberlist.tcp.accept", counters.streams_in),
+            ("memberlist.tcp.connect", counters.streams_out),
+            ("memberlist.probes", counters.probes),
+            ("memberlist.probes_failed", counters.probes_failed),
+            ("memberlist.msg.suspect", counters.suspicions),
+            ("memberlist.msg.dead", counters.failures),
+            ("memberlist.refutations", counters.refutations),
+            ("serf.events", counters.events),
+            ("serf.queue.Intent", intent_queue as u64),
+            ("serf.queue.Event", event_queue as u64),
+            ("serf.queue.Query", query_queue as u64),
+        ]
+        .map(|(name, count)| plain(name, count as f64)),
+    );
+    gauges
+}
+
 /// Where this server's Raft is, and what it does as a leader.
-pub fn of_server(state: &State, stats: Stats, leadership: &Leadership) -> Vec<Gauge> {
+pub fn of_server(state: &State, stats: consensus::Stats, leadership: &Leadership) -> Vec<Gauge> {
     let leads = leadership.is_self;
     let with_ttl = || state.sessions.values().filter(|session| session.ttl_ms > 0).count();
     let mut gauges = vec![
@@ -84,7 +140,8 @@ mod tests {
             state.sessions.insert(id.to_owned(), Arc::new(session));
         }
         let active = |is_self| {
-            let gauges = of_server(&state, Stats::default(), &Leadership { is_self, ..Leadership::default() });
+            let gauges =
+                of_server(&state, consensus::Stats::default(), &Leadership { is_self, ..Leadership::default() });
             gauges.iter().find(|gauge| gauge.name == "session_ttl.active").map(|gauge| gauge.value)
         };
         assert_eq!((active(true), active(false)), (Some(1.0), Some(0.0)));
