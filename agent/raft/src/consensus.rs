@@ -197,7 +197,8 @@ impl Consensus {
         if self.inner.alone.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.inner.barrier(mode).await
+        // In a box, so that reads of a lone server do not carry room for it.
+        Box::pin(self.inner.barrier(mode)).await
     }
 
     /// Who leads right now.

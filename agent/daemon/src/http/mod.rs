@@ -176,8 +176,13 @@ impl Api {
 
 /// Answers one request.
 pub async fn handle(api: &Api, mut request: Request) -> Response {
+    respond(api, &mut request).await
+}
+
+/// Answers one request that the caller keeps: the future of a query that waits stays small.
+pub async fn respond(api: &Api, request: &mut Request) -> Response {
     let started = tokio::time::Instant::now();
-    let (mut response, route) = routes::dispatch(api, &mut request).await;
+    let (mut response, route) = routes::dispatch(api, request).await;
     for (name, value) in &api.limits.response_headers {
         response.set_header(name, value);
     }

@@ -23,7 +23,7 @@ use super::error::ApiError;
 use super::request::{self, Request};
 use super::response::{Content, Response};
 use super::routes::{BodyLimit, OTHER_BYTES_MAX, body_limit};
-use super::{Api, handle};
+use super::{Api, respond};
 use crate::env::{Listener, Stream};
 
 /// How long a connection may take to send a request's head, idle time between requests included.
@@ -69,9 +69,11 @@ pub async fn serve(listener: Box<dyn Listener>, api: Arc<Api>, stop: impl Future
 }
 
 async fn connection(stream: Box<dyn Stream>, peer: Option<SocketAddr>, api: Arc<Api>, place: Option<Place>) {
-    let service = service_fn(|message| {
+    let service = service_fn(|message: hyper::Request<Incoming>| {
         let api = &api;
-        async move { Ok::<_, Infallible>(answer(api, message, peer).await) }
+        let (head, body) = message.into_parts();
+        let request = Request::new(head.method, &head.uri, &head.headers, Bytes::new(), peer);
+        async move { Ok::<_, Infallible>(answer(api, request, body).await) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
@@ -92,9 +94,12 @@ async fn turn_away(mut stream: Box<dyn Stream>) {
         tokio::time::timeout(Duration::from_secs(1), stream.write_all(format!("{head}{TOO_MANY}").as_bytes())).await;
 }
 
-async fn answer(api: &Api, message: hyper::Request<Incoming>, peer: Option<SocketAddr>) -> hyper::Response<Content> {
-    let response = match read_request(api, message, peer).await {
-        Ok(request) => handle(api, request).await,
+async fn answer(api: &Api, request: Result<Request, ApiError>, body: Incoming) -> hyper::Response<Content> {
+    let response = match request {
+        Ok(mut request) => match read_body(api, &mut request, body).await {
+            Ok(()) => respond(api, &mut request).await,
+            Err(error) => error.response(),
+        },
         Err(error) => error.response(),
     };
     let Response { status, headers, body } = response;
@@ -104,21 +109,9 @@ async fn answer(api: &Api, message: hyper::Request<Incoming>, peer: Option<Socke
     message
 }
 
-async fn read_request(
-    api: &Api,
-    message: hyper::Request<Incoming>,
-    peer: Option<SocketAddr>,
-) -> Result<Request, ApiError> {
-    let (head, body) = message.into_parts();
-    let mut request = Request::new(head.method, &head.uri, &head.headers, Bytes::new(), peer)?;
-    drop((head.uri, head.headers));
-    request.body = read_body(api, &request, body).await?;
-    Ok(request)
-}
-
-async fn read_body(api: &Api, request: &Request, body: Incoming) -> Result<Bytes, ApiError> {
+async fn read_body(api: &Api, request: &mut Request, body: Incoming) -> Result<(), ApiError> {
     if body.is_end_stream() {
-        return Ok(Bytes::new());
+        return Ok(());
     }
     let (max, setting) = match body_limit(&request.method, &request.path) {
         BodyLimit::KvValue => (api.limits.kv_value_bytes_max, "kv_max_value_size"),
@@ -129,8 +122,12 @@ async fn read_body(api: &Api, request: &Request, body: Incoming) -> Result<Bytes
     if announced > max as u64 {
         return Err(ApiError::too_large(announced, max, setting));
     }
-    match Limited::new(body, max).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
+    // In a box, so that the many requests without a body don't carry room for reading one.
+    match Box::pin(Limited::new(body, max).collect()).await {
+        Ok(body) => {
+            request.body = body.to_bytes();
+            Ok(())
+        }
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(ApiError::too_large(max as u64 + 1, max, setting))
         }
