@@ -42,6 +42,17 @@ sim *ARGS:
 gossip MEMBERS="1000":
     GOSSIP_MEMBERS={{MEMBERS}} cargo test --release -p sim --test gossip -- --nocapture --test-threads 1
 
+# Simulated clusters: COUNT seeds from FIRST on, shared by the cores.
+clusters COUNT="1000" FIRST="0":
+    cargo build -p sim --tests --quiet
+    seq {{FIRST}} 25 $(({{FIRST}} + {{COUNT}} - 1)) | xargs -P "$(nproc)" -I{} \
+        env SEED={} SEEDS=25 cargo test -p sim --quiet --test cluster one_cluster -- --nocapture
+
+# The simulated clusters of the test suite with every assertion of openraft, and without any: both must hold.
+sim-asserts:
+    cargo nextest run -p sim --test cluster --config 'profile.dev.package.validit.debug-assertions=true'
+    cargo nextest run -p sim --test cluster --config 'profile.dev.package.openraft.debug-assertions=false'
+
 # Real processes and third-party clients alone.
 real *ARGS:
     cargo build --workspace --all-targets --quiet

@@ -4,10 +4,12 @@
 //! pieces of a snapshot until it is whole. Bounded: one snapshot at a time,
 //! and it is forgotten when its sender falls silent.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use agent_core::state::Proposal;
+use openraft::async_runtime::WatchReceiver;
 use openraft::errors::RaftError;
 use tokio::time::Instant;
 
@@ -40,6 +42,7 @@ impl Consensus {
     pub async fn handle(&self, rpc: Rpc, message: &[u8]) -> Result<Vec<u8>, Refused> {
         let (envelope, body) = open(message)?;
         self.inner.check(envelope)?;
+        self.inner.runs()?;
         self.inner.answer(rpc, envelope, body).await
     }
 }
@@ -54,6 +57,17 @@ impl Inner {
             return Err(Refused::OtherCluster);
         }
         Ok(())
+    }
+
+    /// Refuses at once where Raft has stopped, so that whoever asks knows that nothing was begun.
+    fn runs(&self) -> Result<(), Refused> {
+        if self.shut_down.load(Ordering::Acquire) {
+            return Err(Refused::Stopped("the agent is shutting down".to_owned()));
+        }
+        match &self.raft.metrics().borrow_watched().running_state {
+            Ok(()) => Ok(()),
+            Err(fatal) => Err(Refused::Stopped(explain(fatal))),
+        }
     }
 
     async fn answer(self: &Arc<Self>, rpc: Rpc, envelope: Envelope, body: &[u8]) -> Result<Vec<u8>, Refused> {

@@ -12,6 +12,8 @@
 //! belongs to another data centre or cluster is turned away with the first
 //! request, before anything is acted upon.
 
+#[cfg(test)]
+mod cluster_tests;
 pub mod forward;
 pub mod frame;
 pub mod pool;

@@ -275,3 +275,44 @@ async fn messages_that_are_not_for_us_are_refused() {
     }
     a.write(put("k", 1)).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_read_on_a_follower_right_after_a_write_waits_for_messages_only() {
+    let wires = Arc::<Wires>::default();
+    let servers = wires.three().await;
+    servers[0].0.write(put("k", 1)).await.unwrap();
+    let began = Instant::now();
+
+    servers[1].0.barrier(ReadMode::Lease).await.unwrap();
+
+    assert!(servers[1].1.snapshot().kv.contains_key("k"));
+    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_was_interrupted_goes_on_where_it_stopped_and_is_forgotten_in_the_end() {
+    let wires = Arc::<Wires>::default();
+    let (a, _) = wires.start("a", true).await;
+    let envelope = Envelope { cluster: a.cluster().unwrap(), from: 9, to: raft_id("a") };
+    let chunk = |offset: u64, size: usize| crate::wire::Chunk {
+        vote: crate::types::Vote::new(1, 9),
+        meta: crate::types::SnapshotMeta::default(),
+        size_bytes: 10,
+        offset,
+        bytes: vec![0; size],
+    };
+    let send = async |chunk: crate::wire::Chunk| {
+        let answer = a.handle(Rpc::Snapshot, &seal(envelope, &chunk)).await?;
+        match crate::wire::read(&answer)? {
+            crate::wire::Received::From(offset) => Ok(offset),
+            crate::wire::Received::Whole(_) => panic!("it is not whole"),
+        }
+    };
+
+    assert_eq!(send(chunk(0, 4)).await, Ok(4));
+    assert_eq!(send(chunk(0, 4)).await, Ok(4), "it goes on where it stopped");
+    assert!(matches!(send(chunk(4, 7)).await, Err(Refused::Damaged(_))), "more than it is");
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(a.inner.receiving.lock().unwrap().is_none());
+    assert_eq!(send(chunk(4, 4)).await, Ok(0), "it is sent again from the start");
+}
