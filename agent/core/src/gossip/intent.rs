@@ -180,11 +180,12 @@ impl Gossip {
         let age = Duration::from_secs(age_s.into());
         let has_left = state == KnownState::Left;
         let keep = if has_left { self.config.tombstone_timeout } else { self.config.reconnect_timeout };
-        let is_unwelcome = age >= keep || self.conflict(now, &profile).is_some();
+        // Not what others are about to forget: it would come and go with every exchange.
+        let is_unwelcome = age >= keep.mul_f64(0.95) || self.conflict(now, &profile).is_some();
         if is_unwelcome || self.was_pruned(now, &profile.name, time) {
             return;
         }
-        // The table has no moments before the start; what is older is reaped a little later than elsewhere.
+        // There are no moments before the start; after a restart what is gone for longer is reaped later than elsewhere.
         let since = Instant::from_start(now.since_start().saturating_sub(age));
         let state = if has_left { State::Left } else { State::Failed };
         let entry = Entry { time, ..Entry::new(profile, incarnation, state, since) };

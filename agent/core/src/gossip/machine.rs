@@ -1,10 +1,10 @@
 //! The machine: takes inputs apart, sends packets, and calls the rules.
 //!
 //! Owns all state of one pool. The rules are in the sibling files, each an
-//! `impl Gossip`: [`probe`](super::probe) (who is asked whether it is there),
-//! [`membership`](super::membership) (what follows), [`exchange`](super::exchange)
-//! (joining and full exchanges), [`intent`](super::intent) (leaving, forgetting)
-//! and [`keys`](super::keys) (questions to all about keys).
+//! `impl Gossip`: `probe` (who is asked whether it is there),
+//! `membership` (what follows), `exchange`
+//! (joining and full exchanges), `intent` (leaving, forgetting)
+//! and `keys` (questions to all about keys).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! Who is in the pool, as the rest of the agent sees it.
 //!
 //! Owns names, node ids, tags and the public view of a member. How members
-//! become alive or failed is in [`table`](super::table) and its users.
+//! become alive or failed is in `table` and its users.
 
 use std::collections::BTreeMap;
 use std::fmt;

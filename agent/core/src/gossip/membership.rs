@@ -202,7 +202,9 @@ impl Gossip {
             (Event::MemberFailed, self.config.reconnect_timeout)
         };
         self.emit_member(slot, event);
-        self.timers.set_no_later(Timer::Reap, now + wait);
+        // What we learned of late has been gone for a while.
+        let since = self.table.get(slot).map_or(now, |entry| entry.since);
+        self.timers.set_no_later(Timer::Reap, (since + wait).max(now));
     }
 
     /// Says something else about ourselves.

@@ -3,7 +3,7 @@
 //! [`Gossip`] is one pool as one member sees it: SWIM (Das and others, 2002)
 //! with Lifeguard's extensions (arXiv 1707.00788). It has no socket, clock or
 //! randomness of its own; a loop feeds it [`Input`] and performs [`Output`].
-//! Start with [`machine`] for the shape and [`membership`] for the rules.
+//! Start with [`machine`] for the shape and `membership` for the rules.
 //!
 //! ```text
 //!  datagrams ─┐             ┌─ probe       who is asked whether it is there

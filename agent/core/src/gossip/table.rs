@@ -4,7 +4,7 @@
 //! the order in which they are probed: round robin over a shuffled list, so
 //! that the time until everybody was probed is bounded (SWIM, section 4.3).
 //! Entries stay in their slot until they are removed. What makes a member
-//! alive or failed is in [`membership`](super::membership).
+//! alive or failed is in `membership`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

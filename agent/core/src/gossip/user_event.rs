@@ -21,7 +21,7 @@ const WINDOW: u64 = 512;
 /// The most events remembered as heard.
 const HEARD_MAX: usize = 4096;
 
-/// An event somebody wants to fire, small enough to be passed on. See [`Fired::new`].
+/// An event somebody wants to fire, small enough to be passed on. See [`Fired::within`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Fired {
     /// Its id: a UUID, chosen by who fires it.

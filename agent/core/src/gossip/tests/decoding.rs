@@ -76,6 +76,17 @@ fn every_message_is_read_as_it_was_written() {
     assert_eq!(wire::Answer::decode(&answer.encode()), Some(answer));
 }
 
+/// A pool is upgraded one member at a time: the kinds keep their numbers, and the bytes their meaning.
+#[test]
+fn bytes_on_the_wire_are_those_of_version_one() {
+    let kinds: Vec<u8> = messages().iter().map(|message| message.encode()[0]).collect();
+    assert_eq!(kinds, [0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9, 10]);
+    let ping = wire::Message::Ping { seq: 300, target: "m0".into(), source: "m1".into() };
+    assert_eq!(ping.encode(), b"\x00\xac\x02\x02m0\x02m1");
+    let suspect = wire::Message::Suspect { name: "m1".into(), incarnation: 1, accuser: "m7".into() };
+    assert_eq!(suspect.encode(), b"\x05\x02m1\x01\x02m7");
+}
+
 #[test]
 fn a_message_of_a_newer_version_is_skipped_and_the_rest_is_read() {
     let mut pool = Pool::joined(2);

@@ -47,6 +47,24 @@ fn a_failed_member_is_reaped_after_its_time() {
 }
 
 #[test]
+fn a_newcomer_reaps_a_failed_member_when_the_others_do() {
+    let mut pool = Pool::default();
+    for number in 0..4 {
+        pool.add(Config { reconnect_timeout: Duration::from_secs(600), ..config(number) });
+    }
+    (1..3).for_each(|number| pool.join(number, 0));
+    pool.run(5);
+    pool.dead.insert(2);
+    pool.run(500);
+    pool.join(3, 0);
+    pool.run(5);
+    assert_eq!(pool.status(2, 3), Some(Status::Failed));
+    pool.run(150);
+    assert_eq!([0, 1, 3].map(|at| pool.status(2, at)), [None; 3]);
+    assert_eq!(pool.saw(3, |event| matches!(event, Event::MemberReaped(_))), 1);
+}
+
+#[test]
 fn a_member_whose_datagrams_are_blocked_stays_alive() {
     let mut pool = Pool::joined(5);
     pool.blocked.insert(2);
