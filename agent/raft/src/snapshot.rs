@@ -27,13 +27,16 @@ pub(crate) struct SnapshotStore {
     disk: Arc<dyn Disk>,
     meter: Arc<Meter>,
     head: Arc<Mutex<Option<SnapshotHead>>>,
+    /// Held from the look at what is there to the last op: a snapshot that arrives while one is made would otherwise take
+    /// its pieces away, or be replaced by it although it is newer.
+    writing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl SnapshotStore {
     pub(crate) async fn load(disk: Arc<dyn Disk>, meter: Arc<Meter>) -> io::Result<Self> {
         let head = disk.load().await?.snapshot.as_deref().map(decode_snapshot_head).transpose()?;
         meter.found(head.as_ref().map_or(0, |head| head.size_bytes));
-        Ok(SnapshotStore { disk, meter, head: Arc::new(Mutex::new(head)) })
+        Ok(SnapshotStore { disk, meter, head: Arc::new(Mutex::new(head)), writing: Arc::default() })
     }
 
     fn head(&self) -> MutexGuard<'_, Option<SnapshotHead>> {
@@ -57,6 +60,7 @@ impl SnapshotStore {
 
     /// Keeps `data` durably, unless a newer snapshot is there already.
     pub(crate) async fn keep(&self, meta: &SnapshotMeta, data: &[u8]) -> io::Result<()> {
+        let _one_at_a_time = self.writing.lock().await;
         if self.reaches(meta) {
             return Ok(());
         }
@@ -69,6 +73,7 @@ impl SnapshotStore {
 
     /// Encodes `state` and keeps it a piece at a time: all of it at once would take as much memory again as the state.
     async fn keep_state(&self, meta: &SnapshotMeta, state: State) -> io::Result<()> {
+        let _one_at_a_time = self.writing.lock().await;
         if self.reaches(meta) {
             return Ok(());
         }

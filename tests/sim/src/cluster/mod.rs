@@ -188,7 +188,8 @@ pub async fn run(seed: u64, plan: Plan) -> Report {
         (checks.histories.count(), checks.leaders.count())
     };
     scene.trace.note(format_args!("{operations} operations were answered, {leaders} terms had a leader"));
-    let broken = scene.checks().broken.clone();
+    let mut broken = scene.checks().broken.clone();
+    broken.append(&mut scene.servers.unreadable());
     Report { digest: scene.trace.digest(), broken, tail: scene.trace.tail() }
 }
 

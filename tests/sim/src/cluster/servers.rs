@@ -53,6 +53,7 @@ pub struct Servers {
     trace: Trace,
     wires: Wires,
     hosts: Arc<Mutex<BTreeMap<String, Host>>>,
+    unreadable: Arc<Mutex<Vec<String>>>,
 }
 
 impl Servers {
@@ -67,11 +68,22 @@ impl Servers {
             (format!("s{number}"), Host { disks, timing, standing: Standing::Down })
         });
         let hosts = Arc::new(Mutex::new(hosts.collect()));
-        Servers { random: random.clone(), trace: trace.clone(), wires: wires.clone(), hosts }
+        Servers {
+            random: random.clone(),
+            trace: trace.clone(),
+            wires: wires.clone(),
+            hosts,
+            unreadable: Arc::default(),
+        }
     }
 
     fn hosts(&self) -> MutexGuard<'_, BTreeMap<String, Host>> {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What servers found that did not start. A crash must leave a disk that can be read.
+    pub fn unreadable(&self) -> MutexGuard<'_, Vec<String>> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Every server's id.
@@ -118,10 +130,10 @@ impl Servers {
         }
     }
 
-    /// Starts a server that is down on whatever its disk holds.
+    /// Starts a server that is down on whatever its disk holds. One that does not start is told of in [`Servers::unreadable`].
     ///
     /// # Panics
-    /// When it does not start: a crash must leave a disk that can be read.
+    /// When a simulated disk does not open.
     pub async fn boot(&self, id: &str) {
         let (disks, timing) = {
             let mut hosts = self.hosts();
@@ -141,7 +153,14 @@ impl Servers {
             store: store.clone(),
             stamp: Arc::new(move || (u128::from(ids.u64()), ids.below(1_000_000))),
         };
-        let consensus = Consensus::start(config).await.expect("a crashed disk holds a log that can be read");
+        let consensus = match Consensus::start(config).await {
+            Ok(consensus) => consensus,
+            Err(error) => {
+                self.trace.note(format_args!("{id} does not start: {error}"));
+                self.unreadable().push(format!("restart: {id} does not start on what a crash left: {error}"));
+                return;
+            }
+        };
         self.trace.note(format_args!("{id} is up"));
         self.wires.plug(id, consensus.clone());
         tokio::spawn(watch_for_the_end(self.clone(), id.to_owned(), consensus.clone(), gone.clone()));
