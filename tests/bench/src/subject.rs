@@ -133,8 +133,16 @@ impl Subject {
     /// # Errors
     /// It is gone.
     pub fn settle(&self) -> io::Result<()> {
+        self.settle_within(Duration::from_secs(10))
+    }
+
+    /// The same within another time, where nothing but the next step depends on it.
+    ///
+    /// # Errors
+    /// It is gone.
+    pub fn settle_within(&self, limit: Duration) -> io::Result<()> {
         const LOOK: Duration = Duration::from_millis(250);
-        let deadline = Instant::now() + Duration::from_secs(10);
+        let deadline = Instant::now() + limit;
         let mut calm = 0;
         let mut before = self.usage()?.cpu;
         while calm < 2 && Instant::now() < deadline {

@@ -25,8 +25,14 @@ const REAPED_MAX: usize = 100_000;
 impl State {
     /// One key. The index is that of its last change or deletion. Topic: `KvKey`.
     pub fn kv_get(&self, key: &str) -> Answer<Option<Arc<KvEntry>>> {
-        let value = self.kv.get(key).cloned();
-        let index = match &value {
+        let Answer { index, value } = self.kv_look(key);
+        Answer { index, value: value.cloned() }
+    }
+
+    /// The same for who only looks: a reference counted up and down by every processor costs more than the lookup.
+    pub fn kv_look(&self, key: &str) -> Answer<Option<&Arc<KvEntry>>> {
+        let value = self.kv.get(key);
+        let index = match value {
             Some(entry) => entry.modify_index,
             None => self.tombstones.get(key).copied().unwrap_or(0).max(self.indexes.tombstones_reaped).max(1),
         };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use agent_core::state::command::{KvOp, KvWrite};
 use agent_core::state::tables::KvEntry;
-use agent_core::state::{Command, Reply};
+use agent_core::state::{Answer, Command, Reply, State};
 use agent_core::watch::Topic;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -64,18 +64,18 @@ fn base64_or_null<S: Serializer>(value: &Option<&[u8]>, serializer: S) -> Result
 
 /// Entries as Consul prints them, in a list. The same bytes as [`KvView`] gives, in a fourth of the time: keys are what
 /// most clients read.
-fn encode(entries: &[&KvEntry], pretty: bool) -> Vec<u8> {
+fn encode(entries: &[impl AsRef<KvEntry>], pretty: bool) -> Vec<u8> {
     if pretty {
-        let views: Vec<KvView<'_>> = entries.iter().map(|entry| KvView::new(entry)).collect();
+        let views: Vec<KvView<'_>> = entries.iter().map(|entry| KvView::new(entry.as_ref())).collect();
         return json::encode(&views, pretty);
     }
     // Names and numbers take about 120 bytes, base64 four for three.
     let room = |entry: &KvEntry| 160 + entry.key.len() + entry.session.len() + entry.value.len() / 3 * 4;
-    let mut out = String::with_capacity(2 + entries.iter().map(|entry| room(entry)).sum::<usize>());
+    let mut out = String::with_capacity(2 + entries.iter().map(|entry| room(entry.as_ref())).sum::<usize>());
     let mut separator = '[';
     for entry in entries {
         out.push(separator);
-        encode_entry(entry, &mut out);
+        encode_entry(entry.as_ref(), &mut out);
         separator = ',';
     }
     if entries.is_empty() {
@@ -121,15 +121,21 @@ async fn get(api: &Api, request: &Request) -> Result<Response, ApiError> {
     }
     let key = key(request)?;
     request.require(Access::Read, Resource::Key(key))?;
-    let found = read(api, &options, || vec![Topic::KvKey(key.to_owned())], |state| state.kv_get(key)).await?;
-    match &found.value {
-        None => Ok(found.not_found()),
-        Some(entry) if request.has("raw") => Ok(found.with_headers(raw(entry))),
-        Some(entry) => Ok(found.with_headers(list(api, request, &[entry]))),
-    }
+    let (is_raw, pretty) = (request.has("raw"), api.limits.pretty || request.has("pretty"));
+    let ask = |state: &State| {
+        let Answer { index, value } = state.kv_look(key);
+        let body = |entry: &Arc<KvEntry>| if is_raw { entry.value.to_vec() } else { encode(std::slice::from_ref(entry), pretty) };
+        Answer { index, value: value.map(body) }
+    };
+    let mut found = read(api, &options, || vec![Topic::KvKey(key.to_owned())], ask).await?;
+    Ok(match found.value.take() {
+        None => found.not_found(),
+        Some(body) if is_raw => found.with_headers(raw(body)),
+        Some(body) => found.with_headers(Response::encoded_json(body)),
+    })
 }
 
-fn list(api: &Api, request: &Request, entries: &[&KvEntry]) -> Response {
+fn list(api: &Api, request: &Request, entries: &[Arc<KvEntry>]) -> Response {
     Response::encoded_json(encode(entries, api.limits.pretty || request.has("pretty")))
 }
 
@@ -140,8 +146,7 @@ async fn recurse(api: &Api, request: &Request, options: &ReadOptions) -> Result<
     if found.value.is_empty() {
         return Ok(found.not_found());
     }
-    let entries: Vec<&KvEntry> = found.value.iter().map(|entry| &**entry).collect();
-    Ok(found.with_headers(list(api, request, &entries)))
+    Ok(found.with_headers(list(api, request, &found.value)))
 }
 
 async fn keys(api: &Api, request: &Request, options: &ReadOptions) -> Result<Response, ApiError> {
@@ -158,8 +163,8 @@ async fn keys(api: &Api, request: &Request, options: &ReadOptions) -> Result<Res
 }
 
 /// The value alone, with headers that keep a browser from running it.
-fn raw(entry: &KvEntry) -> Response {
-    let mut response = Response::text(StatusCode::OK, entry.value.to_vec());
+fn raw(value: Vec<u8>) -> Response {
+    let mut response = Response::text(StatusCode::OK, value);
     response.set_header("content-type", "text/plain");
     response.set_header("x-content-type-options", "nosniff");
     response.set_header("content-security-policy", "sandbox");
@@ -238,8 +243,8 @@ mod tests {
 
     #[test]
     fn keys_are_encoded_as_their_view_says() {
-        let plain = KvEntry { key: "a/b".to_owned(), value: Arc::from(&b"v"[..]), ..KvEntry::default() };
-        let locked = KvEntry {
+        let plain = Arc::new(KvEntry { key: "a/b".to_owned(), value: Arc::from(&b"v"[..]), ..KvEntry::default() });
+        let locked = Arc::new(KvEntry {
             key: "<\"&\u{2028}\\\u{1}ü>".to_owned(),
             value: Arc::from(&[0xff, 0, 7, 9][..]),
             flags: u64::MAX,
@@ -247,9 +252,10 @@ mod tests {
             lock_index: 3,
             create_index: 10,
             modify_index: 12_345,
-        };
-        let empty = KvEntry::default();
-        for entries in [vec![], vec![&plain], vec![&plain, &locked, &empty], vec![&empty]] {
+        });
+        let empty = Arc::new(KvEntry::default());
+        let lists = [vec![], vec![plain.clone()], vec![plain, locked, empty.clone()], vec![empty]];
+        for entries in lists {
             let views: Vec<_> = entries.iter().map(|entry| KvView::new(entry)).collect();
             for pretty in [false, true] {
                 assert_eq!(encode(&entries, pretty), json::encode(&views, pretty), "{entries:?}");

@@ -2,9 +2,14 @@
 //!
 //! Intervals have numbers (wall time divided by their length), and a series looks
 //! at them only when a value comes in or somebody reads. Nothing has to tick, so
-//! an idle agent stays idle.
+//! an idle agent stays idle. Threads write to parts of their own, because memory
+//! that two processors write in turns costs more than everything else here.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Parts of a series. More threads than this share them.
+const PARTS: usize = 4;
 
 /// The latest values that quantiles are taken of.
 const RECENT_MAX: usize = 64;
@@ -30,6 +35,17 @@ impl Aggregate {
         self.count += 1;
         self.sum += value;
         self.sum_of_squares += value * value;
+    }
+
+    fn merge(&mut self, other: &Aggregate) {
+        if other.count == 0 {
+            return;
+        }
+        self.min = if self.count == 0 { other.min } else { self.min.min(other.min) };
+        self.max = if self.count == 0 { other.max } else { self.max.max(other.max) };
+        self.count += other.count;
+        self.sum += other.sum;
+        self.sum_of_squares += other.sum_of_squares;
     }
 
     /// The mean, zero when there are none.
@@ -60,7 +76,18 @@ pub struct Total {
 }
 
 /// A series. Shared; every call holds a lock of its own for a few instructions.
-pub struct Series(Mutex<Values>);
+pub struct Series([Part; PARTS]);
+
+/// Alone in its cache lines.
+#[repr(align(128))]
+struct Part(Mutex<Values>);
+
+impl Part {
+    /// Every change of `Values` is complete in itself, so a panic elsewhere leaves it usable.
+    fn lock(&self) -> MutexGuard<'_, Values> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 struct Values {
     total: Aggregate,
@@ -72,18 +99,24 @@ struct Values {
     keeps_recent: bool,
 }
 
+/// The part that this thread writes to.
+fn own_part() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed) % PARTS;
+    }
+    OWN.with(|own| *own)
+}
+
 impl Series {
     /// An empty series; `timed` ones keep their latest values for quantiles.
     pub fn new(timed: bool) -> Self {
-        let recent = Vec::with_capacity(if timed { RECENT_MAX } else { 0 });
-        let none = (0, Aggregate::default());
-        let values = Values { total: none.1, running: none, finished: none, recent, oldest: 0, keeps_recent: timed };
-        Series(Mutex::new(values))
+        Series(std::array::from_fn(|_| Part(Mutex::new(Values::new(timed)))))
     }
 
     /// Adds `value` during `interval`.
     pub fn add(&self, interval: u64, value: f64) {
-        let mut values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut values = self.0[own_part()].lock();
         if values.running.0 != interval {
             values.finished = values.running;
             values.running = (interval, Aggregate::default());
@@ -97,19 +130,28 @@ impl Series {
 
     /// The values of `interval`, if any came in during it and it is one of the last two with any.
     pub fn during(&self, interval: u64) -> Option<Aggregate> {
-        let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = [values.running, values.finished].into_iter().find(|(number, _)| *number == interval);
-        found.map(|(_, aggregate)| aggregate).filter(|aggregate| aggregate.count > 0)
+        let mut found = Aggregate::default();
+        for part in &self.0 {
+            let values = part.lock();
+            for (number, aggregate) in [&values.running, &values.finished] {
+                if *number == interval {
+                    found.merge(aggregate);
+                }
+            }
+        }
+        Some(found).filter(|aggregate| aggregate.count > 0)
     }
 
     /// All values, seen from `interval`.
     pub fn total(&self, interval: u64) -> Total {
-        let (total, newest, mut recent) = {
-            let values = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            (values.total, values.running.0, values.recent.clone())
-        };
-        if newest + 1 < interval {
-            recent.clear();
+        let mut total = Aggregate::default();
+        let mut recent: Vec<f32> = Vec::new();
+        for part in &self.0 {
+            let values = part.lock();
+            total.merge(&values.total);
+            if values.running.0 + 1 >= interval {
+                recent.extend(&values.recent);
+            }
         }
         recent.sort_by(f32::total_cmp);
         let quantile = |q: f64| match recent.len() {
@@ -121,6 +163,11 @@ impl Series {
 }
 
 impl Values {
+    fn new(keeps_recent: bool) -> Self {
+        let none = (0, Aggregate::default());
+        Values { total: none.1, running: none, finished: none, recent: Vec::new(), oldest: 0, keeps_recent }
+    }
+
     fn remember(&mut self, value: f32) {
         if self.recent.len() < RECENT_MAX {
             return self.recent.push(value);
@@ -144,6 +191,21 @@ mod tests {
         assert_eq!((seven.count, seven.min, seven.max, seven.mean()), (2, 2.0, 4.0, 3.0));
         assert!((seven.stddev() - 2f64.sqrt()).abs() < 1e-12);
         assert_eq!(series.during(9), None);
+    }
+
+    #[test]
+    fn what_threads_add_is_seen_as_one() {
+        let series = Series::new(true);
+        series.add(6, 9.0);
+        std::thread::scope(|scope| {
+            for value in 1..=PARTS * 2 {
+                let series = &series;
+                scope.spawn(move || series.add(7, value as f64));
+            }
+        });
+        let seven = series.during(7).expect("values came in during it");
+        assert_eq!((seven.count, seven.min, seven.max, seven.sum), (8, 1.0, 8.0, 36.0));
+        assert_eq!(series.total(7).count, 9);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Ten thousand blocking queries: what each costs in memory, and how soon the last one learns of a write.
 
 use std::io;
+use std::time::Duration;
 
 use crate::crowd::Crowd;
 use crate::histogram::Histogram;
@@ -25,6 +26,8 @@ pub const ALL_KEYS_AWAKE: &str = "10 000 watchers of 10 000 keys, last awake";
 const WATCHERS: usize = 10_000;
 /// Writes that wake everyone; the slowest counts.
 const BROADCASTS: u32 = 3;
+/// The longest pause between two of them: an agent that still tidies up may do so.
+const BREATH: Duration = Duration::from_secs(3);
 /// Writes that wake one watcher each.
 const SINGLES: usize = 200;
 
@@ -53,7 +56,7 @@ fn memory(line: &'static str, before: Usage, after: Usage) -> [Figure; 2] {
 fn one_key(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     let mut subject = Subject::ready(options, kind, Mode::Quick)?;
     subject.caller.put("/v1/kv/watched", b"before")?;
-    subject.settle()?;
+    subject.settle_within(BREATH)?;
     let before = subject.usage()?;
     let mut crowd = Crowd::gather(subject.api(), WATCHERS, |_| "/v1/kv/watched".to_owned())?;
     subject.settle()?;
@@ -63,7 +66,7 @@ fn one_key(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
         let begun = tokio::time::Instant::now();
         subject.caller.put("/v1/kv/watched", number.to_string().as_bytes())?;
         slowest = slowest.max((crowd.all_awake()? - begun).as_secs_f64() * 1e3);
-        subject.settle()?;
+        subject.settle_within(BREATH)?;
     }
     let woken = f64::from(BROADCASTS) * WATCHERS as f64;
     let cpu = (subject.usage()?.cpu - gathered.cpu).as_secs_f64() * 1e6 / woken;
@@ -92,7 +95,7 @@ fn many_keys(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
         subject.caller.put(&path(number), b"1")?;
         latency.record(crowd.awake(1)? - begun);
     }
-    subject.settle()?;
+    subject.settle_within(BREATH)?;
     let begun = tokio::time::Instant::now();
     subject.caller.delete("/v1/kv/watched/?recurse")?;
     let last = crowd.all_awake()? - begun;
