@@ -32,14 +32,14 @@ const TARGETS: &[(&str, Metric, Bound)] = &[
     (restart::RESTART, TIME, Bound::Share(0.25)),
     (restart::RESTART, RESIDENT, Bound::Share(0.25)),
     (restart::RESTART, DISK, Bound::Share(0.25)),
-    (idle::IDLE, RESIDENT, Bound::Share(0.33)),
+    (idle::IDLE, RESIDENT, Bound::Share(1.0 / 3.0)),
     (idle::IDLE, ANONYMOUS, Bound::Share(0.5)),
-    (idle::IDLE, SHARE, Bound::Share(0.33)),
+    (idle::IDLE, SHARE, Bound::Share(1.0 / 3.0)),
     (idle::IDLE, TOTAL_WRITTEN, Bound::AtMost(0.0)),
-    (watch::ONE_KEY, WATCHER, Bound::Share(0.33)),
+    (watch::ONE_KEY, WATCHER, Bound::Share(1.0 / 3.0)),
     (watch::ONE_KEY, WATCHER, Bound::AtMost(25.0)),
     (watch::ONE_KEY_AWAKE, TIME, Bound::AtMost(150.0)),
-    (watch::MANY_KEYS, WATCHER, Bound::Share(0.33)),
+    (watch::MANY_KEYS, WATCHER, Bound::Share(1.0 / 3.0)),
     (watch::MANY_KEYS, WATCHER, Bound::AtMost(25.0)),
     (watch::MANY_KEYS_AWAKE, TIME, Bound::AtMost(150.0)),
     (watch::ALL_KEYS_AWAKE, TIME, Bound::AtMost(150.0)),
@@ -77,7 +77,7 @@ fn judge(bound: Bound, metric: Metric, ours: Option<f64>, theirs: Option<f64>) -
         }
         Bound::Share(share) => {
             let ratio = ours / theirs?;
-            (format!("{share} of Consul's or less"), format!("{ratio:.2}"), ratio <= share)
+            (format!("{share:.2} of Consul's or less"), format!("{ratio:.2}"), ratio <= share)
         }
         Bound::AtMost(most) => (format!("{} {} or less", number(most), metric.unit), number(ours), ours <= most),
     })

@@ -124,7 +124,9 @@ async fn get(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let (is_raw, pretty) = (request.has("raw"), api.limits.pretty || request.has("pretty"));
     let ask = |state: &State| {
         let Answer { index, value } = state.kv_look(key);
-        let body = |entry: &Arc<KvEntry>| if is_raw { entry.value.to_vec() } else { encode(std::slice::from_ref(entry), pretty) };
+        let body = |entry: &Arc<KvEntry>| {
+            if is_raw { entry.value.to_vec() } else { encode(std::slice::from_ref(entry), pretty) }
+        };
         Answer { index, value: value.map(body) }
     };
     let mut found = read(api, &options, || vec![Topic::KvKey(key.to_owned())], ask).await?;

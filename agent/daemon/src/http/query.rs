@@ -199,6 +199,7 @@ async fn wait_past<T>(
 ) -> Result<Answer<T>, ApiError> {
     let deadline = tokio::time::Instant::now() + options.wait;
     let mut changed = api.store.watch(&topics);
+    drop(topics);
     let _waiting = api.metrics.waiting();
     loop {
         barrier(api, options.consistency).await?;

@@ -149,13 +149,14 @@ pub fn decode(text: &str, plus_is_space: bool) -> Option<String> {
 
 /// Splits a query string. Malformed pairs are left out, as Go does.
 pub fn parse_query(text: &str) -> Vec<(String, String)> {
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .filter_map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Some((decode(name, true)?, decode(value, true)?))
-        })
-        .collect()
+    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+    // As long as it needs to be: thousands of queries wait with theirs.
+    let mut query = Vec::with_capacity(pairs.clone().count());
+    query.extend(pairs.filter_map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        Some((decode(name, true)?, decode(value, true)?))
+    }));
+    query
 }
 
 /// A query as Go prints it: parameters sorted by name, values in their order.

@@ -75,10 +75,14 @@ async fn connection(stream: Box<dyn Stream>, peer: Option<SocketAddr>, api: Arc<
         let request = Request::new(head.method, &head.uri, &head.headers, Bytes::new(), peer);
         async move { Ok::<_, Infallible>(answer(api, request, body).await) }
     });
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER_BYTES_MAX);
-    builder.title_case_headers(true);
-    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+    // Nothing of this is kept while the connection lasts: there may be thousands.
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .title_case_headers(true)
+        .serve_connection(TokioIo::new(stream), service);
+    if let Err(error) = connection.await {
         tracing::debug!(error = %error, "connection ended");
     }
     drop(place);
