@@ -20,3 +20,4 @@ pub mod propose;
 pub mod rpc;
 pub mod sync;
 pub mod telemetry;
+pub mod watch;

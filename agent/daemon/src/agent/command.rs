@@ -96,7 +96,7 @@ async fn live(given: Parsed, loaded: Loaded, log: &LogStream) -> u8 {
 }
 
 async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<End, String> {
-    let Loaded { config, warnings, definitions } = loaded;
+    let Loaded { config, warnings, definitions, watches } = loaded;
     let env = Env::real();
     let persist = config.data_dir.clone().map(Persist::new);
     let node_id = settings::node_id(&config, persist.as_ref(), &env).map_err(|error| error.to_string())?;
@@ -116,6 +116,7 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
         let count = agent.gossip().join(&start_join).await.map_err(|error| error.to_string())?;
         log.print(&format!("    Join completed. Synced with {count} initial agents\n"));
     }
+    agent.watch(watches);
     log.print("==> lictor agent running!\n");
     let mut joining = std::pin::pin!(join_in_time(agent.gossip().clone(), retry_join));
 
@@ -129,7 +130,7 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
             reason = &mut joining => Event::JoinFailed(reason),
             Some(control) = agent.control.recv() => Event::Control(control),
         };
-        if let Some(end) = running.handle(&agent, event).await {
+        if let Some(end) = running.handle(&mut agent, event).await {
             break end;
         }
     };
@@ -184,7 +185,7 @@ struct Running {
 
 impl Running {
     /// Does what an event asks for; returns how the agent ends if it does.
-    async fn handle(&mut self, agent: &Agent, event: Event) -> Option<End> {
+    async fn handle(&mut self, agent: &mut Agent, event: Event) -> Option<End> {
         match event {
             Event::Hangup => {
                 tracing::info!(signal = "hangup", "Caught");
@@ -218,11 +219,11 @@ impl Running {
     }
 
     /// Reads the configuration again and applies what may change while running. Nothing changes on an error.
-    async fn reload(&mut self, agent: &Agent) -> Result<(), String> {
+    async fn reload(&mut self, agent: &mut Agent) -> Result<(), String> {
         tracing::info!("Reloading configuration...");
         let given = self.given.clone();
         let loaded = tokio::task::spawn_blocking(move || config::load(&given)).await;
-        let Loaded { config, warnings, definitions } = loaded
+        let Loaded { config, warnings, definitions, watches } = loaded
             .map_err(|error| format!("could not read the configuration: {error}"))?
             .map_err(|error| error.to_string())?;
         agent.local().send(Input::Reload(definitions)).await.map_err(|error| error.to_string())?;
@@ -233,6 +234,7 @@ impl Running {
         for key in &diff.ignored {
             tracing::warn!("{key} can't change while the agent runs: restart it");
         }
+        agent.watch(watches);
         self.log.set_level(config.log.level);
         if let Some(dns) = agent.dns() {
             dns.reconfigure(config.dns.clone());

@@ -36,6 +36,8 @@ use crate::leader;
 use crate::persist::Persist;
 use crate::sync::{self, LocalHandle, RaftCatalog};
 use crate::telemetry::{LogStream, Metrics};
+use crate::watch::Watch;
+use crate::watch::follow::follow;
 
 pub use settings::Settings;
 
@@ -64,6 +66,9 @@ pub struct Agent {
     local: LocalHandle,
     gossip: GossipHandle,
     metrics: Arc<Metrics>,
+    api: Arc<Api>,
+    prober: Arc<dyn Prober>,
+    watches: JoinSet<()>,
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
@@ -150,7 +155,7 @@ impl Agent {
                 store: Arc::clone(&store),
                 metrics: Arc::clone(&metrics),
             }),
-            prober: parts.prober,
+            prober: Arc::clone(&parts.prober),
             persist: settings.data_dir.map(Persist::new),
             settings: settings.local,
             config: settings.definitions,
@@ -189,7 +194,8 @@ impl Agent {
         for listener in listeners {
             tasks.spawn(http::server::serve(listener, Arc::clone(&api), until(stopped.clone())));
         }
-        Ok(Agent { control, http, dns, store, consensus, local, gossip, metrics, stop, tasks })
+        let (prober, watches) = (parts.prober, JoinSet::new());
+        Ok(Agent { control, http, dns, store, consensus, local, gossip, metrics, api, prober, watches, stop, tasks })
     }
 
     /// Where the HTTP API really listens.
@@ -222,6 +228,14 @@ impl Agent {
         &self.consensus
     }
 
+    /// Follows these watches and no others from now on.
+    pub fn watch(&mut self, watches: Vec<Watch>) {
+        self.watches = JoinSet::new();
+        for watch in watches {
+            self.watches.spawn(follow(Arc::clone(&self.api), Arc::clone(&self.prober), watch));
+        }
+    }
+
     /// Its metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
@@ -229,7 +243,9 @@ impl Agent {
 
     /// Lets running requests finish for a moment, stops every loop, then Raft. Returns when the disk is closed.
     pub async fn shutdown(self) {
-        let Agent { control, http: _, dns, store: _, consensus, local, gossip, metrics: _, stop, mut tasks } = self;
+        let Agent { control, http: _, dns, consensus, local, gossip, api, watches, stop, mut tasks, .. } = self;
+        // Handlers that run are killed with their watches.
+        drop((watches, api));
         // Nobody is listening only if every loop has ended already.
         let _ = stop.send(true);
         drop((control, local, gossip));

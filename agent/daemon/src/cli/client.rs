@@ -52,6 +52,8 @@ pub struct Settings {
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
+    /// The index to wait from next; zero when the answer has none.
+    pub index: u64,
     /// The body.
     pub body: Bytes,
 }
@@ -139,12 +141,18 @@ impl Client {
         self.runtime.block_on(async {
             let (url, response) = self.open(call).await?;
             let status = response.status().as_u16();
+            let index = response.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
                 .collect()
                 .await
                 .map_err(|error| format!("could not read the answer of {url}: {error}"))?;
-            Ok(Answer { status, body: body.to_bytes() })
+            Ok(Answer { status, index: index.unwrap_or(0), body: body.to_bytes() })
         })
+    }
+
+    /// Waits for something that is no request.
+    pub fn wait_for<T>(&self, something: impl Future<Output = T>) -> T {
+        self.runtime.block_on(something)
     }
 
     /// Reads a JSON answer.
@@ -166,7 +174,7 @@ impl Client {
             let mut body = response.into_body();
             if status != 200 {
                 let text = Limited::new(body, 1 << 16).collect().await.map_err(|error| error.to_string())?;
-                Answer { status, body: text.to_bytes() }.ok()?;
+                Answer { status, index: 0, body: text.to_bytes() }.ok()?;
                 return Ok(());
             }
             loop {

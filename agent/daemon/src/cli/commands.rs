@@ -4,7 +4,7 @@ use super::command::Command;
 use super::options::Http;
 use super::{
     agent, catalog, event, force_leave, info, join, keygen, keyring, kv, leave, maint, members, monitor, raft, reload,
-    rtt, services, version,
+    rtt, services, version, watch,
 };
 use crate::goflag::FlagSpec;
 
@@ -395,6 +395,36 @@ pub const COMMANDS: &[Command] = &[
         http: Http::No,
         flags: &[FlagSpec::value("format", "string", "Output format, pretty or json. (default \"pretty\")")],
         run: Some(version::version),
+        ..BASE
+    },
+    Command {
+        name: "watch",
+        synopsis: "Act on changes",
+        arguments: "[options] [child...]",
+        about: "Watches a key, services, nodes, checks or events. Without a program it prints what\nis there now; with one it runs it for every change, with the news as JSON on its\nstandard input and their index in CONSUL_INDEX.",
+        examples: &["watch -type=key -key=app/colour", "watch -type=service -service=web ./reload-proxy"],
+        http: Http::Servers,
+        flags: &[
+            FlagSpec::value("key", "string", "The key to watch. Only for type key."),
+            FlagSpec::value("name", "string", "The name of events to watch. Only for type event."),
+            FlagSpec::value("passingonly", "[true|false]", "Only instances whose checks pass. Only for type service."),
+            FlagSpec::value("prefix", "string", "What the keys to watch begin with. Only for type keyprefix."),
+            FlagSpec::value("service", "string", "The service to watch. For types service and checks."),
+            FlagSpec::bool("shell", "Let a shell read the program's words. The default is true."),
+            FlagSpec::value("state", "string", "The state of checks to watch. Only for type checks."),
+            FlagSpec::value(
+                "tag",
+                "value",
+                "A tag that instances must carry. Only for type service. May be given several times.",
+            )
+            .repeated(),
+            FlagSpec::value(
+                "type",
+                "string",
+                "What to watch: key, keyprefix, services, nodes, service, checks or event.",
+            ),
+        ],
+        run: Some(watch::watch),
         ..BASE
     },
 ];

@@ -32,6 +32,7 @@ mod services;
 mod table;
 mod tls;
 mod version;
+mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;

@@ -34,6 +34,7 @@ pub use reload::{ReloadDiff, reloadable_diff};
 
 use crate::definition::{self, DecodeError, Defaults};
 use crate::goflag::Parsed;
+use crate::watch::Watch;
 use raw::Document;
 
 /// Why a configuration was refused. Displays as Consul's message, which may have several lines.
@@ -63,6 +64,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// Services and checks, in the order of the files.
     pub definitions: Definitions,
+    /// What is watched, in the order of the files.
+    pub watches: Vec<Watch>,
 }
 
 /// How configuration files are written, whatever their names.
@@ -178,8 +181,9 @@ fn finish(document: &Document, dev: bool, mut warnings: Vec<String>) -> Result<L
     let config = build::config(document, dev, &interfaces::all(), &mut warnings)?;
     let services = definitions(document, "services", definition::decode_service)?;
     let checks = definitions(document, "checks", definition::decode_check)?;
+    let watches = definitions(document, "watches", |written, _| Watch::parse(written))?;
     warnings.extend(document.ignored());
-    Ok(Loaded { config, warnings, definitions: Definitions { services, checks } })
+    Ok(Loaded { config, warnings, definitions: Definitions { services, checks }, watches })
 }
 
 /// Decodes every definition under `key`; an error names which one it is.

@@ -123,7 +123,7 @@ static ROWS: &[Row] = &[
     Row("", Int, Used, &["check_output_max_size"]),
     Row("", Text, Used, &["check_update_interval", "session_ttl_min", "max_query_time", "default_query_time"]),
     Row("", Text, Ignored, &["discovery_max_stale=0s"]),
-    Row("", Any, Ignored, &["watches"]),
+    Row("", Any, Used, &["watches"]),
     // DNS.
     Row("", List, Used, &["recursors"]),
     Row("dns_config", Bool, Used, &["allow_stale", "only_passing", "enable_truncate", "disable_compression"]),

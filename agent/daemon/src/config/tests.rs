@@ -46,7 +46,7 @@ fn what_consul_refuses_is_refused_in_its_words() {
 
 #[test]
 fn a_server_file_becomes_values() {
-    let Loaded { config, warnings, definitions } = loaded_file("accepted/server.hcl");
+    let Loaded { config, warnings, definitions, watches: _ } = loaded_file("accepted/server.hcl");
     assert_eq!(warnings, vec!["bootstrap = true: do not enable unless necessary"]);
     assert_eq!((config.identity.node_name.as_str(), config.identity.datacenter.as_str()), ("attic", "office-1"));
     assert_eq!((config.server.enabled, config.server.bootstrap, config.server.raft_multiplier), (true, true, 5));

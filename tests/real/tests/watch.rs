@@ -1,0 +1,100 @@
+//! Watches: the command, and handlers of the agent's configuration.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, Command, Stdio};
+
+use real::agent::{Agent, Binary, config_file};
+use real::http::Connection;
+use serde_json::Value;
+
+fn put(address: Ipv4Addr, path: &str, body: &str) {
+    let mut connection = Connection::open(address).expect("the agent accepts connections");
+    let status = connection.request("PUT", path, body.as_bytes()).expect("the agent answers").status;
+    assert_eq!(status, 200, "{path}");
+}
+
+fn watch(address: Ipv4Addr, words: &[&str]) -> Command {
+    let mut command = Command::new(Binary::Lictor.path());
+    command.arg("watch").args(words).env("CONSUL_HTTP_ADDR", format!("{address}:8500"));
+    command
+}
+
+/// A command that runs on, killed when dropped.
+struct Following(Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_program_is_run_for_every_change() {
+    let mut agent = Agent::start(Binary::Lictor, &["-dev"]);
+    agent.wait_for_leadership();
+    let mut command = watch(agent.address, &["-type=key", "-key=colour", "cat"]);
+    let mut following = Following(command.stdout(Stdio::piped()).spawn().expect("the binary can be started"));
+    let mut lines = BufReader::new(following.0.stdout.take().expect("it is piped")).lines();
+    let mut next = || lines.next().expect("a line").expect("text");
+    assert_eq!(next(), "null");
+    put(agent.address, "/v1/kv/other", "x");
+    for colour in ["red", "blue"] {
+        put(agent.address, "/v1/kv/colour", colour);
+        let news: Value = serde_json::from_str(&next()).expect("JSON");
+        let expected = if colour == "red" { "cmVk" } else { "Ymx1ZQ==" };
+        assert_eq!((&news["Key"], &news["Value"]), (&"colour".into(), &expected.into()));
+    }
+}
+
+#[test]
+fn without_a_program_it_prints_what_is_there_and_a_failing_program_ends_it() {
+    let mut agent = Agent::start(Binary::Lictor, &["-dev"]);
+    agent.wait_for_leadership();
+    let printed = watch(agent.address, &["-type=services"]).output().expect("the binary can be started");
+    assert_eq!(String::from_utf8_lossy(&printed.stdout), "{\n    \"consul\": []\n}\n");
+    let failed = watch(agent.address, &["-type=nodes", "-shell=false", "false"]).output().expect("it can be started");
+    assert_eq!(failed.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&failed.stderr), "Error executing handler: exit status 1\n");
+}
+
+#[test]
+fn the_agent_runs_a_script_for_an_event_and_posts_a_change() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let url = format!("http://{}/news", listener.local_addr().expect("it is bound"));
+    let text = format!(
+        r#"watches = [
+            {{ type = "event", name = "deploy", args = ["cat"] }},
+            {{ type = "key", key = "colour", handler_type = "http", http_handler_config {{ path = "{url}" }} }}
+        ]"#
+    );
+    let file = config_file(folder.path(), "watches.hcl", &text);
+    let mut agent = Agent::start(Binary::Lictor, &["-dev", "-config-file", &file]);
+    agent.wait_for_leadership();
+
+    let (mut stream, _) = listener.accept().expect("it posts what is there at first");
+    let mut request = vec![0; 4096];
+    let mut said = String::new();
+    while !said.ends_with("null") {
+        let size = stream.read(&mut request).expect("the request goes on");
+        said.push_str(&String::from_utf8_lossy(&request[..size]));
+    }
+    stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").expect("it listens");
+    let lower = said.to_ascii_lowercase();
+    assert!(said.starts_with("POST /news HTTP/1.1\r\n") && lower.contains("x-consul-index: "), "{said}");
+
+    put(agent.address, "/v1/event/fire/deploy", "1.2.3");
+    agent.wait_for_line("MS4yLjM=");
+}
+
+#[test]
+fn a_watch_that_makes_no_sense_is_named_at_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = config_file(folder.path(), "watches.hcl", r#"watches = [{ type = "key", args = ["cat"] }]"#);
+    let output = Command::new(Binary::Lictor.path()).args(["validate", &file]).output().expect("it can be started");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("watches[0]: Must specify a single key to watch"), "{said}");
+}
