@@ -78,7 +78,7 @@ fn the_agent_runs_a_script_for_an_event_and_posts_a_change() {
     let (mut stream, _) = listener.accept().expect("it posts what is there at first");
     let mut request = vec![0; 4096];
     let mut said = String::new();
-    while !said.ends_with("null") {
+    while !said.ends_with("\r\n\r\nnull") {
         let size = stream.read(&mut request).expect("the request goes on");
         said.push_str(&String::from_utf8_lossy(&request[..size]));
     }

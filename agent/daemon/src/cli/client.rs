@@ -138,16 +138,22 @@ impl Client {
     /// # Errors
     /// The agent was not reached or the connection broke.
     pub fn send(&self, call: Call) -> Result<Answer, String> {
-        self.runtime.block_on(async {
-            let (url, response) = self.open(call).await?;
-            let status = response.status().as_u16();
-            let index = response.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-                .collect()
-                .await
-                .map_err(|error| format!("could not read the answer of {url}: {error}"))?;
-            Ok(Answer { status, index: index.unwrap_or(0), body: body.to_bytes() })
-        })
+        self.runtime.block_on(self.answer(call))
+    }
+
+    /// The same without blocking the thread, inside [`Client::wait_for`].
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn answer(&self, call: Call) -> Result<Answer, String> {
+        let (url, response) = self.open(call).await?;
+        let status = response.status().as_u16();
+        let index = response.headers().get("x-consul-index").and_then(|index| index.to_str().ok()?.parse().ok());
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+            .collect()
+            .await
+            .map_err(|error| format!("could not read the answer of {url}: {error}"))?;
+        Ok(Answer { status, index: index.unwrap_or(0), body: body.to_bytes() })
     }
 
     /// Waits for something that is no request.

@@ -3,8 +3,8 @@
 use super::command::Command;
 use super::options::Http;
 use super::{
-    agent, catalog, event, force_leave, info, join, keygen, keyring, kv, leave, maint, members, monitor, raft, reload,
-    rtt, services, version, watch,
+    agent, catalog, event, force_leave, info, join, keygen, keyring, kv, leave, lock, maint, members, monitor, raft,
+    reload, rtt, services, version, watch,
 };
 use crate::goflag::FlagSpec;
 
@@ -252,6 +252,30 @@ pub const COMMANDS: &[Command] = &[
         synopsis: "Make an agent leave and end",
         about: "Makes the agent leave the cluster in order and end.",
         run: Some(leave::leave),
+        ..BASE
+    },
+    Command {
+        name: "lock",
+        synopsis: "Run a program while holding a lock",
+        arguments: "[options] prefix child...",
+        about: "Takes the lock below a prefix of keys, runs a program, and gives the lock back.\nA program whose lock is lost is asked to end, and ended after five seconds.\nWith -n above 1 so many may hold it at a time.",
+        examples: &["lock jobs/backup ./backup.sh", "lock -n=3 -timeout=10s jobs/import ./import.sh"],
+        http: Http::Servers,
+        flags: &[
+            FlagSpec::bool("child-exit-code", "Exit with 2 when the program fails. The default is false."),
+            FlagSpec::int(
+                "monitor-retry",
+                "How often failing to see the lock is tolerated, a second apart. (default 3)",
+            ),
+            FlagSpec::int("n", "How many may hold the lock at a time. (default 1)"),
+            FlagSpec::value("name", "string", "Name of the session. By default made from the program."),
+            FlagSpec::bool("pass-stdin", "Give the program our standard input."),
+            FlagSpec::bool("shell", "Let a shell read the program's words. The default is true."),
+            FlagSpec::value("timeout", "duration", "How long to wait for the lock; 0s waits for ever."),
+            FlagSpec::value("try", "duration", "Another name of -timeout."),
+            FlagSpec::bool("verbose", "Say what is being done."),
+        ],
+        run: Some(lock::lock),
         ..BASE
     },
     Command {

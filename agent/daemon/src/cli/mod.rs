@@ -21,6 +21,8 @@ mod keygen;
 mod keyring;
 mod kv;
 mod leave;
+mod lock;
+mod lock_keys;
 mod maint;
 mod members;
 mod monitor;

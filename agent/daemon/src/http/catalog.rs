@@ -60,7 +60,7 @@ async fn datacenters(api: &Api, request: &Request) -> Result<Response, ApiError>
 
 async fn nodes(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
-    let listing = Listing::parse(api, request, &options, Family::Nodes)?;
+    let listing = Listing::parse(api, request, &options, Family::Nodes).await?;
     let encode = |state: &State| {
         let found = listing.nodes(state).value;
         let views: Vec<_> = found.iter().map(|node| NodeView::new(node, &listing.datacenter)).collect();
@@ -86,7 +86,7 @@ async fn services(api: &Api, request: &Request) -> Result<Response, ApiError> {
 async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
-    let listing = Listing::parse(api, request, &options, Family::Instances)?;
+    let listing = Listing::parse(api, request, &options, Family::Instances).await?;
     let encode = |state: &State| {
         let found = listing.instances(state, name).value;
         let views: Vec<_> = found.iter().map(|one| CatalogServiceView::new(one, &listing.datacenter)).collect();
@@ -101,7 +101,7 @@ async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
 async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
-    let listing = Listing::parse(api, request, &options, Family::Instances)?;
+    let listing = Listing::parse(api, request, &options, Family::Instances).await?;
     let topics = mesh_topics(&api.store.snapshot());
     let found = read(api, &options, || topics, |state| listing.mesh_instances(state, name)).await?;
     let views: Vec<_> = found.value.iter().map(|one| CatalogServiceView::new(one, &listing.datacenter)).collect();
@@ -119,7 +119,7 @@ struct NodeWithServices<'a, S> {
 async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
-    let listing = Listing::parse(api, request, &options, Family::Services)?;
+    let listing = Listing::parse(api, request, &options, Family::Services).await?;
     let found =
         read(api, &options, || vec![Topic::Node(fold(name))], |state| listing.node_services(state, name)).await?;
     let view = found.value.as_ref().map(|(node, services)| NodeWithServices {
@@ -133,7 +133,7 @@ async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
 async fn node_services(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
-    let listing = Listing::parse(api, request, &options, Family::Services)?;
+    let listing = Listing::parse(api, request, &options, Family::Services).await?;
     let found =
         read(api, &options, || vec![Topic::Node(fold(name))], |state| listing.node_services(state, name)).await?;
     let view = match &found.value {

@@ -7,7 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use agent_core::coordinate::Coordinate;
 use agent_core::filter::{Family, Filter, HealthRow, InstanceRow, NodeRow};
 use agent_core::state::Answer;
 use agent_core::state::catalog::{CheckState, HealthInstance, Instance};
@@ -15,6 +17,7 @@ use agent_core::state::tables::{Check, Node, Service, State, Status};
 use agent_core::watch::Topic;
 
 use super::authorize::{Access, Authorizer, Resource};
+use super::coordinate::places;
 use super::query::ReadOptions;
 use super::{Api, ApiError, Request};
 use crate::definition::Proxy;
@@ -26,8 +29,8 @@ pub struct Listing {
     pub datacenter: String,
     /// `filter`, compiled for the family of the records.
     pub filter: Filter,
-    /// The node whose records come first, empty for none.
-    pub near: String,
+    /// Where the list begins.
+    pub near: Near,
     /// Pairs that the record's node must carry.
     pub node_meta: BTreeMap<String, String>,
     /// Tags that an instance must carry.
@@ -43,16 +46,17 @@ impl Listing {
     ///
     /// # Errors
     /// 400 for a bad `passing`, 500 for a bad `filter`.
-    pub fn parse(api: &Api, request: &Request, options: &ReadOptions, family: Family) -> Result<Self, ApiError> {
+    pub async fn parse(api: &Api, request: &Request, options: &ReadOptions, family: Family) -> Result<Self, ApiError> {
         let filter = Filter::compile(family, &options.filter).map_err(|error| ApiError::internal(error.to_string()))?;
         let passing = match request.parameter("passing") {
             None => false,
             Some("") => true,
             Some(text) => go_bool(text).ok_or_else(|| ApiError::bad_request("Invalid value for ?passing"))?,
         };
-        let near = match request.parameter("near") {
-            Some("_agent") => api.identity.node_name.clone(),
-            near => near.unwrap_or_default().to_owned(),
+        let near = match request.parameter("near").unwrap_or_default() {
+            "" => Near::default(),
+            "_agent" => Near::node(api, &api.identity.node_name).await?,
+            node => Near::node(api, node).await?,
         };
         Ok(Listing {
             datacenter: api.identity.datacenter.clone(),
@@ -187,11 +191,35 @@ impl Listing {
         self.sees_node(&node.name) && self.node_meta.iter().all(|(key, value)| node.meta.get(key) == Some(value))
     }
 
-    /// Without network coordinates only one thing is known about distance: a node is nearest to itself.
     fn nearest_first<T>(&self, found: &mut [T], node: impl Fn(&T) -> &str) {
-        if !self.near.is_empty() {
-            found.sort_by_key(|one| !node(one).eq_ignore_ascii_case(&self.near));
+        if !self.near.node.is_empty() {
+            found.sort_by_cached_key(|one| self.near.rank(node(one)));
         }
+    }
+}
+
+/// A node, and where all are on the map of round trips.
+#[derive(Clone, Debug, Default)]
+pub struct Near {
+    /// Its name; empty for none.
+    node: String,
+    /// Places by the name in lower case.
+    places: BTreeMap<String, Coordinate>,
+}
+
+impl Near {
+    /// What is near to `node`, as far as this agent knows now.
+    async fn node(api: &Api, node: &str) -> Result<Near, ApiError> {
+        let places = api.gossip.look(places).await?;
+        let places = places.into_iter().map(|(name, place)| (name.to_ascii_lowercase(), place)).collect();
+        Ok(Near { node: node.to_owned(), places })
+    }
+
+    /// How far a node is: itself first, then by the estimated round trip, then those whose place is not known.
+    fn rank(&self, node: &str) -> (bool, Duration) {
+        let place = |name: &str| self.places.get(&name.to_ascii_lowercase());
+        let distance = place(&self.node).zip(place(node)).map(|(near, far)| near.distance(far));
+        (!node.eq_ignore_ascii_case(&self.node), distance.unwrap_or(Duration::MAX))
     }
 }
 
@@ -229,4 +257,20 @@ pub fn mesh_topics(state: &State) -> Vec<Topic> {
 /// Any instance may start or stop speaking for a service, and its node is printed with it.
 fn mesh_index(state: &State) -> u64 {
     state.indexes.services.max(state.indexes.nodes).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_named_node_comes_first_and_strangers_last() {
+        let at = |x: f64| Coordinate { vector: [x, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], ..Coordinate::default() };
+        let places = [("a", at(0.0)), ("b", at(0.3)), ("c", at(0.1))];
+        let places = places.into_iter().map(|(name, place)| (name.to_owned(), place)).collect();
+        let near = Near { node: "B".to_owned(), places };
+        let mut nodes = ["stranger", "a", "b", "C"];
+        nodes.sort_by_key(|node| near.rank(node));
+        assert_eq!(nodes, ["b", "C", "a", "stranger"]);
+    }
 }

@@ -38,7 +38,7 @@ fn list_instances(api: &Api, request: &Request, found: &Found<Vec<HealthInstance
 async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
-    let listing = Listing::parse(api, request, &options, Family::Checks)?;
+    let listing = Listing::parse(api, request, &options, Family::Checks).await?;
     let found = read(api, &options, || vec![Topic::Node(fold(name))], |state| listing.node_checks(state, name)).await?;
     Ok(list_checks(api, request, &found))
 }
@@ -47,7 +47,7 @@ async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
 async fn checks(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
-    let listing = Listing::parse(api, request, &options, Family::Checks)?;
+    let listing = Listing::parse(api, request, &options, Family::Checks).await?;
     let found =
         read(api, &options, || vec![Topic::Service(fold(name))], |state| listing.service_checks(state, name)).await?;
     Ok(list_checks(api, request, &found))
@@ -57,7 +57,7 @@ async fn checks(api: &Api, request: &Request) -> Result<Response, ApiError> {
 async fn state(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let word = named(request, "check state")?;
-    let listing = Listing::parse(api, request, &options, Family::Checks)?;
+    let listing = Listing::parse(api, request, &options, Family::Checks).await?;
     let topics = match listing.node_meta.is_empty() {
         true => vec![Topic::Checks],
         false => vec![Topic::Checks, Topic::Nodes],
@@ -70,7 +70,7 @@ async fn state(api: &Api, request: &Request) -> Result<Response, ApiError> {
 async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
-    let listing = Listing::parse(api, request, &options, Family::Health)?;
+    let listing = Listing::parse(api, request, &options, Family::Health).await?;
     let encode = |state: &State| {
         let found = listing.health(state, name).value;
         let views: Vec<_> = found.iter().map(|one| HealthView::new(one, &api.identity.datacenter)).collect();
@@ -86,7 +86,7 @@ async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
 async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
-    let listing = Listing::parse(api, request, &options, Family::Health)?;
+    let listing = Listing::parse(api, request, &options, Family::Health).await?;
     let topics = mesh_topics(&api.store.snapshot());
     let found = read(api, &options, || topics, |state| listing.mesh_health(state, name)).await?;
     Ok(list_instances(api, request, &found))
@@ -96,7 +96,7 @@ async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
 async fn ingress(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     named(request, "service name")?;
-    Listing::parse(api, request, &options, Family::Health)?;
+    Listing::parse(api, request, &options, Family::Health).await?;
     let found = read(api, &options, Vec::new, |_| Answer { index: 1, value: Vec::new() }).await?;
     Ok(list_instances(api, request, &found))
 }

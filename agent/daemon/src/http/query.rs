@@ -13,6 +13,7 @@ use agent_core::state::tables::Index;
 use agent_core::state::{Answer, State};
 use agent_core::watch::Topic;
 use agent_raft::ReadMode;
+use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::HeaderValue;
 use serde::Serialize;
@@ -171,7 +172,12 @@ pub async fn read_shared(
     let key = encoded::key(request);
     let answer = |state: &State| {
         let index = index(state);
-        Answer { index, value: api.encoded.get_or_encode(&key, index, || encode(state)) }
+        // Distances change while the index stays.
+        let value = match request.has("near") {
+            true => Bytes::from(encode(state)),
+            false => api.encoded.get_or_encode(&key, index, || encode(state)),
+        };
+        Answer { index, value }
     };
     let ask = |state: &State| {
         let index = index(state);
