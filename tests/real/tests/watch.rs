@@ -93,7 +93,11 @@ fn the_agent_runs_a_script_for_an_event_and_posts_a_change() {
 #[test]
 fn a_watch_that_makes_no_sense_is_named_at_the_start() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let file = config_file(folder.path(), "watches.hcl", r#"watches = [{ type = "key", args = ["cat"] }]"#);
+    let file = config_file(
+        folder.path(),
+        "watches.hcl",
+        r#"data_dir = "/x" bind_addr = "127.0.0.1" watches = [{ type = "key", args = ["cat"] }]"#,
+    );
     let output = Command::new(Binary::Lictor.path()).args(["validate", &file]).output().expect("it can be started");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("watches[0]: Must specify a single key to watch"), "{said}");
