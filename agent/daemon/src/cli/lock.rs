@@ -57,7 +57,7 @@ fn wish(run: &Invocation) -> Result<Wish, Failure> {
         Some(text) => {
             let ms = duration::parse_ms(text)
                 .map_err(|error| Failure::new(format!("Error parsing -timeout option: {error}")))?;
-            u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+            Some(ms).filter(|ms| *ms > 0).map(Duration::from_millis)
         }
     };
     let prefix = prefix.trim_start_matches('/').to_owned();

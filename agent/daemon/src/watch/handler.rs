@@ -100,7 +100,7 @@ impl HttpTarget {
             "" => HTTP_TIMEOUT,
             text => {
                 let ms = duration::parse_ms(text).map_err(|error| format!("timeout {text:?}: {error}"))?;
-                Duration::from_millis(u64::try_from(ms).unwrap_or(0))
+                Duration::from_millis(ms)
             }
         };
         let mut header = BTreeMap::new();
