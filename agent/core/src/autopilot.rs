@@ -194,8 +194,8 @@ pub fn failure_tolerance(voters: usize, healthy: usize) -> usize {
     healthy.saturating_sub(voters / 2 + 1)
 }
 
-/// The servers that form a new cluster (`bootstrap_expect`), once enough are there: those that are alive, expect the
-/// same number, and know of no cluster.
+/// The servers that form a new cluster (`bootstrap_expect`), once enough are there: those that are alive and expect the
+/// same number. Nobody does where there is a cluster already: its leader will add them.
 ///
 /// # Errors
 /// In words for the log: why waiting won't help.
@@ -213,9 +213,18 @@ pub fn founders(expect: usize, candidates: &[Candidate]) -> Result<Option<Vec<Kn
             alone.server.name
         ));
     }
+    if living().any(|candidate| candidate.cluster.is_some()) {
+        return Ok(None);
+    }
     let expecting: Vec<Known> =
         living().filter(|candidate| candidate.expect == expect).map(|candidate| candidate.server.clone()).collect();
     Ok((expecting.len() >= expect).then_some(expecting))
+}
+
+/// The servers that a leader of `cluster` cares for: those of another one are not its own to add.
+pub fn of_cluster(cluster: Option<u128>, candidates: &[Candidate]) -> Vec<Known> {
+    let is_ours = |candidate: &&Candidate| candidate.cluster.is_none() || candidate.cluster == cluster;
+    candidates.iter().filter(is_ours).map(|candidate| candidate.server.clone()).collect()
 }
 
 /// A server that may help to form a cluster.
@@ -227,6 +236,8 @@ pub struct Candidate {
     pub expect: usize,
     /// Whether it forms a cluster of one.
     pub bootstrap: bool,
+    /// The cluster it is a member of already.
+    pub cluster: Option<u128>,
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_core::reconcile::{self, Member};
+use agent_core::Instant;
+use agent_core::reconcile;
 use agent_core::session_timer::{self, Lease, SessionTimer};
 use agent_core::state::tables::SessionId;
 use agent_core::state::{Command, State};
@@ -20,11 +21,16 @@ use imbl::ordmap::DiffItem;
 use tokio::sync::mpsc;
 
 use crate::env::Env;
+use crate::gossip::GossipHandle;
 use crate::propose;
+use crate::roster;
 use crate::telemetry::{Counter, Metrics, Timer};
 
 /// How often the leader looks whether the catalog still shows the members, and whether keys were deleted.
 const LOOK_EVERY: Duration = tombstone_timer::GRANULARITY;
+
+/// How long a new leader keeps nodes of agents it has not heard of: the others need time to find it.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
 
 /// What the loop works with.
 pub struct Deps {
@@ -36,8 +42,10 @@ pub struct Deps {
     pub consensus: Consensus,
     /// The name of this agent's node.
     pub own_name: String,
-    /// Agents that are alive: today this one alone.
-    pub alive: Vec<Member>,
+    /// The data centre.
+    pub datacenter: String,
+    /// Who is in the pool.
+    pub gossip: GossipHandle,
     /// Sessions that clients renewed.
     pub renewed: mpsc::Receiver<SessionId>,
     /// Where it is counted.
@@ -51,6 +59,7 @@ enum Event {
     Renewed(SessionId),
     SessionsChanged,
     Due,
+    MembersChanged,
     Look,
 }
 
@@ -81,6 +90,7 @@ pub async fn run(mut deps: Deps, stop: impl Future<Output = ()>) {
             Some(id) = deps.renewed.recv() => Event::Renewed(id),
             () = &mut sessions_changed => Event::SessionsChanged,
             () = due => Event::Due,
+            _ = deps.gossip.roster_changed(duties.members), if seen.is_self => Event::MembersChanged,
             _ = look.tick(), if seen.is_self => Event::Look,
         };
         match event {
@@ -97,7 +107,7 @@ pub async fn run(mut deps: Deps, stop: impl Future<Output = ()>) {
             Event::Renewed(id) => duties.tell_sessions(&deps, session_timer::Input::Renewed(id)).await,
             Event::SessionsChanged => duties.follow_sessions(&deps).await,
             Event::Due => duties.do_what_is_due(&deps).await,
-            Event::Look => timed(&deps, Timer::LeaderReconcile, duties.look(&deps)).await,
+            Event::MembersChanged | Event::Look => timed(&deps, Timer::LeaderReconcile, duties.look(&deps)).await,
         }
     }
 }
@@ -115,12 +125,17 @@ struct Duties {
     tombstones: TombstoneTimer,
     /// The state whose sessions the timer knows.
     known: State,
+    /// The version of the roster that the catalog was compared with last.
+    members: u64,
+    /// Since when this server leads.
+    leads_since: Instant,
 }
 
 impl Duties {
     async fn take_over(&mut self, deps: &Deps) {
         tracing::info!("cluster leadership acquired");
         deps.metrics.count(Counter::RaftLeader);
+        self.leads_since = deps.env.now();
         self.known = State::clone(&deps.store.snapshot());
         let leases = self.known.sessions.values().map(|session| Lease::of(session)).collect();
         self.tell_sessions(deps, session_timer::Input::BecameLeader(leases)).await;
@@ -164,8 +179,12 @@ impl Duties {
         if !state.tombstones.is_empty() {
             self.tell_tombstones(deps, tombstone_timer::Input::Deleted(state.indexes.kv)).await;
         }
-        for command in reconcile::plan(&deps.alive, &deps.own_name, false, &state) {
-            propose(deps, command, "register a member").await;
+        let roster = deps.gossip.roster();
+        self.members = roster.version;
+        let members = roster::agents(&roster, &deps.datacenter);
+        let forget_unknown = deps.env.now().saturating_since(self.leads_since) >= FORGET_AFTER;
+        for command in reconcile::plan(&members, &deps.own_name, forget_unknown, &state) {
+            propose(deps, command, "bring the catalog up to date").await;
         }
     }
 

@@ -213,7 +213,9 @@ impl Consensus {
 
     /// How long ago the leader was last heard; zero when this server leads, `None` when none was heard since the start.
     pub fn last_contact(&self) -> Option<Duration> {
-        if self.inner.raft.server_metrics().borrow_watched().current_leader == Some(self.inner.raft_id) {
+        if self.inner.alone.load(Ordering::Acquire)
+            || self.inner.raft.server_metrics().borrow_watched().current_leader == Some(self.inner.raft_id)
+        {
             return Some(Duration::ZERO);
         }
         let heard = *self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner);

@@ -132,6 +132,17 @@ impl Consensus {
         }
     }
 
+    /// Has the others do without this server from now on: it leaves for good. The last server stays.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn resign(&self) -> Result<(), ChangeError> {
+        if self.servers().len() < 2 {
+            return Ok(());
+        }
+        self.change(&Change::Remove(self.inner.server.id.clone())).await
+    }
+
     /// How well the other servers follow; empty while this server does not lead.
     pub fn followers(&self) -> Vec<Follower> {
         let metrics = self.inner.raft.metrics();

@@ -162,6 +162,11 @@ impl Subject {
         usage(self.process.id())
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What its data takes on the disk.
     ///
     /// # Errors

@@ -123,7 +123,7 @@ fn tolerance_is_what_may_still_die() {
 }
 
 fn candidate(number: u8, expect: usize) -> Candidate {
-    Candidate { server: known(number, Presence::Alive), expect, bootstrap: false }
+    Candidate { server: known(number, Presence::Alive), expect, bootstrap: false, cluster: None }
 }
 
 #[test]
@@ -137,6 +137,24 @@ fn a_cluster_is_formed_once_as_many_are_there_as_all_expect() {
     );
     let dead = Candidate { server: known(3, Presence::Failed), ..candidate(3, 3) };
     assert_eq!(founders(3, &[candidate(1, 3), candidate(2, 3), dead]), Ok(None));
+}
+
+#[test]
+fn nobody_forms_a_second_cluster_beside_one() {
+    let member = Candidate { cluster: Some(7), ..candidate(4, 3) };
+    let candidates = [candidate(1, 3), candidate(2, 3), candidate(3, 3), member];
+    assert_eq!(founders(3, &candidates), Ok(None));
+}
+
+#[test]
+fn a_leader_leaves_servers_of_another_cluster_alone() {
+    let candidates = [
+        Candidate { cluster: Some(7), ..candidate(1, 0) },
+        candidate(2, 0),
+        Candidate { cluster: Some(8), ..candidate(3, 0) },
+    ];
+    let names: Vec<_> = of_cluster(Some(7), &candidates).into_iter().map(|known| known.name).collect();
+    assert_eq!(names, ["s1", "s2"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_core::local::Input;
 use tokio::runtime::Runtime;
@@ -65,6 +66,9 @@ fn prepare(given: &Parsed) -> Result<(Loaded, Runtime, LogStream), String> {
         .map_err(|error| format!("could not open the log: {error}"))?;
     Ok((loaded, runtime, log))
 }
+
+/// How long a server that leaves waits for the others to do without it (Consul's `performance.leave_drain_time`).
+const RESIGN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What can happen to a running agent.
 enum Event {
@@ -152,12 +156,7 @@ async fn join_in_time(pool: GossipHandle, wanted: RetryJoin) -> &'static str {
 /// Says no to what this version can't be, before anything is started or written.
 fn refuse_what_is_missing(config: &Config) -> Result<(), String> {
     if !config.server.enabled {
-        return Err("client agents are not implemented yet: start a server with -server -bootstrap, or -dev".to_owned());
-    }
-    if config.server.bootstrap_expect > 1 {
-        return Err(
-            "more than one server is not implemented yet: use -bootstrap in place of -bootstrap-expect".to_owned()
-        );
+        return Err("client agents are not implemented yet: start a server with -server, or -dev".to_owned());
     }
     Ok(())
 }
@@ -170,7 +169,7 @@ fn announce(agent: &Agent) {
         };
         tracing::info!(address = %address, network, "Started HTTP server");
     }
-    for address in agent.dns().into_iter().flat_map(|dns| dns.addresses()) {
+    for address in agent.dns().addresses() {
         tracing::info!(address = %address, network = "udp", "Started DNS server");
         tracing::info!(address = %address, network = "tcp", "Started DNS server");
     }
@@ -236,9 +235,7 @@ impl Running {
         }
         agent.watch(watches);
         self.log.set_level(config.log.level);
-        if let Some(dns) = agent.dns() {
-            dns.reconfigure(config.dns.clone());
-        }
+        agent.dns().reconfigure(config.dns.clone());
         self.config = diff.config;
         tracing::info!("Configuration reload complete");
         Ok(())
@@ -250,6 +247,12 @@ async fn leave(agent: &Agent) {
     tracing::info!("server starting leave");
     if let Err(error) = agent.gossip().leave().await {
         tracing::warn!(%error, "could not tell the pool that this agent leaves");
+    }
+    // Not a voter that is missed from now on, if the others can agree on that in time.
+    match tokio::time::timeout(RESIGN_TIMEOUT, agent.consensus().resign()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "could not give up this server's vote"),
+        Err(_) => tracing::warn!("could not give up this server's vote in time: the other servers will remove it"),
     }
 }
 

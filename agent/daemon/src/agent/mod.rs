@@ -14,11 +14,10 @@ mod unix_socket;
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use agent_core::local::Input;
-use agent_core::reconcile::{Member, Presence, ServerTags};
 use agent_core::state::State;
 use agent_core::store::Store;
 use agent_raft::disk::open::OpenError;
@@ -28,12 +27,15 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::checks::Prober;
 use crate::control::{self, Control};
+use crate::dns::respond::Transport;
 use crate::dns::{self, DnsOptions, DnsServer};
 use crate::env::{Env, ListenAddress, Listener};
 use crate::gossip::{self, GossipHandle};
 use crate::http::{self, Api};
 use crate::leader;
 use crate::persist::Persist;
+use crate::rpc;
+use crate::servers;
 use crate::sync::{self, LocalHandle, RaftCatalog};
 use crate::telemetry::{LogStream, Metrics};
 use crate::watch::Watch;
@@ -60,7 +62,7 @@ pub struct Agent {
     /// What the API asks of the agent as a whole.
     pub control: mpsc::Receiver<Control>,
     http: Vec<ListenAddress>,
-    dns: Option<DnsServer>,
+    dns: DnsServer,
     store: Arc<Store>,
     consensus: Consensus,
     local: LocalHandle,
@@ -125,29 +127,21 @@ impl Agent {
     ///
     /// # Errors
     /// [`AgentError`].
-    pub async fn start(settings: Settings, env: Env, parts: Parts) -> Result<Agent, AgentError> {
+    pub async fn start(mut settings: Settings, env: Env, parts: Parts) -> Result<Agent, AgentError> {
         let listeners = listen(&settings, &env).await?;
         let bound = gossip::bind(&env, settings.gossip.bind).await.map_err(AgentError::Gossip)?;
         let store = Arc::new(Store::new(State::default()));
         let naming = settings.metrics.clone();
         let metrics = Arc::new(Metrics::new(Arc::clone(&env.clock), naming, http::routes::names()));
         let dns = start_dns(&settings, &env, &store, &metrics).await?;
-        let consensus = start_raft(&settings, &env, &store).await?;
+        let rpc_listener = listen_for_rpc(&settings, &env).await?;
+        let cluster = Arc::new(OnceLock::new());
+        let identity = rpc_identity(&settings, &cluster);
+        let pool = rpc::Pool::new(env.clone(), identity.clone());
+        let consensus = start_raft(&settings, &env, &store, pool.clone()).await?;
 
         let mut tasks = JoinSet::new();
         let (stop, stopped) = watch::channel(false);
-        let (renewed, renewals) = mpsc::channel(RENEWALS);
-        let duties = leader::Deps {
-            env: env.clone(),
-            store: Arc::clone(&store),
-            consensus: consensus.clone(),
-            own_name: settings.identity.node_name.clone(),
-            alive: vec![member(&settings)],
-            renewed: renewals,
-            metrics: Arc::clone(&metrics),
-        };
-        tasks.spawn(leader::run(duties, until(stopped.clone())));
-
         let (local, sync) = sync::start(sync::Deps {
             env: env.clone(),
             catalog: Arc::new(RaftCatalog {
@@ -167,13 +161,42 @@ impl Agent {
         let sync = EndsWithUs(sync);
         tasks.spawn(sync.ended());
         let registered = local.clone();
-        let pool = gossip::Deps {
+        if let Some(known) = consensus.cluster() {
+            settings.gossip.identity.cluster = Some(known);
+            // Empty until here.
+            let _ = cluster.set(known);
+        }
+        let who = settings.gossip.identity.clone();
+        let lan = gossip::Deps {
             env: env.clone(),
             settings: settings.gossip,
             bound,
             local: Box::new(move || registered.view()),
         };
-        let gossip = gossip::start(pool, &mut tasks, &stopped).await.map_err(AgentError::Gossip)?;
+        let gossip = gossip::start(lan, &mut tasks, &stopped).await.map_err(AgentError::Gossip)?;
+
+        let (renewed, renewals) = mpsc::channel(RENEWALS);
+        let duties = leader::Deps {
+            env: env.clone(),
+            store: Arc::clone(&store),
+            consensus: consensus.clone(),
+            own_name: settings.identity.node_name.clone(),
+            datacenter: settings.identity.datacenter.clone(),
+            gossip: gossip.clone(),
+            renewed: renewals,
+            metrics: Arc::clone(&metrics),
+        };
+        tasks.spawn(leader::run(duties, until(stopped.clone())));
+        let care = servers::Deps {
+            env: env.clone(),
+            consensus: consensus.clone(),
+            gossip: gossip.clone(),
+            identity: who,
+            expect: settings.expect,
+            settings: settings.autopilot,
+            cluster,
+        };
+        tasks.spawn(servers::run(care, until(stopped.clone())));
 
         let (door, control) = control::channel();
         let api = Arc::new(Api {
@@ -187,9 +210,14 @@ impl Agent {
             control: door,
             metrics: Arc::clone(&metrics),
             log: parts.log,
+            servers: pool,
             encoded: http::Encoded::default(),
             renewed,
         });
+        let desk =
+            rpc::forward::ServerDesk { consensus: consensus.clone(), api: Arc::clone(&api), dns: for_clients(&dns) };
+        let counts = Arc::new(rpc::Counts::default());
+        tasks.spawn(rpc::serve(rpc_listener, identity, Arc::new(desk), counts, until(stopped.clone())));
         let http = listeners.iter().map(|listener| listener.local_address()).collect();
         for listener in listeners {
             tasks.spawn(http::server::serve(listener, Arc::clone(&api), until(stopped.clone())));
@@ -203,9 +231,9 @@ impl Agent {
         &self.http
     }
 
-    /// The DNS server, unless it is disabled.
-    pub fn dns(&self) -> Option<&DnsServer> {
-        self.dns.as_ref()
+    /// The DNS server; without an address when it is disabled.
+    pub fn dns(&self) -> &DnsServer {
+        &self.dns
     }
 
     /// What this agent registered.
@@ -249,9 +277,7 @@ impl Agent {
         // Nobody is listening only if every loop has ended already.
         let _ = stop.send(true);
         drop((control, local, gossip));
-        if let Some(dns) = dns {
-            dns.shutdown().await;
-        }
+        dns.shutdown().await;
         let ended = async { while tasks.join_next().await.is_some() {} };
         // What doesn't end by itself is ended with the set.
         let _ = tokio::time::timeout(Duration::from_secs(2), ended).await;
@@ -301,10 +327,7 @@ async fn start_dns(
     env: &Env,
     store: &Arc<Store>,
     metrics: &Arc<Metrics>,
-) -> Result<Option<DnsServer>, AgentError> {
-    if settings.dns_addresses.is_empty() {
-        return Ok(None);
-    }
+) -> Result<DnsServer, AgentError> {
     let options = DnsOptions {
         addresses: settings.dns_addresses.clone(),
         config: settings.dns.clone(),
@@ -313,10 +336,40 @@ async fn start_dns(
         env: env.clone(),
         metrics: Arc::clone(metrics),
     };
-    dns::start(options).await.map(Some).map_err(AgentError::Dns)
+    dns::start(options).await.map_err(AgentError::Dns)
 }
 
-async fn start_raft(settings: &Settings, env: &Env, store: &Arc<Store>) -> Result<Consensus, AgentError> {
+async fn listen_for_rpc(settings: &Settings, env: &Env) -> Result<Box<dyn Listener>, AgentError> {
+    let address = ListenAddress::Tcp(settings.rpc_bind);
+    let listening = env.network.listen(&address).await;
+    listening.map_err(|error| AgentError::Listen { what: "RPC", address, error })
+}
+
+/// Answers the DNS questions of client agents.
+fn for_clients(dns: &DnsServer) -> rpc::forward::AnswerDns {
+    let desk = dns.desk();
+    Arc::new(move |head, packet| {
+        let (desk, transport) = (desk.clone(), if head.tcp { Transport::Tcp } else { Transport::Udp });
+        Box::pin(async move { desk.answer(&packet, transport).await })
+    })
+}
+
+/// Who this server is to others. `cluster` is empty until it is a member of one.
+fn rpc_identity(settings: &Settings, cluster: &Arc<OnceLock<u128>>) -> rpc::Identity {
+    let cluster = Arc::clone(cluster);
+    rpc::Identity {
+        datacenter: settings.identity.datacenter.clone(),
+        node: settings.identity.node_name.clone(),
+        cluster: Arc::new(move || cluster.get().copied()),
+    }
+}
+
+async fn start_raft(
+    settings: &Settings,
+    env: &Env,
+    store: &Arc<Store>,
+    pool: rpc::Pool,
+) -> Result<Consensus, AgentError> {
     let disk = env.disks.open(settings.data_dir.as_deref()).await.map_err(AgentError::Disk)?;
     let identity = &settings.identity;
     let stamping = env.clone();
@@ -331,7 +384,7 @@ async fn start_raft(settings: &Settings, env: &Env, store: &Arc<Store>) -> Resul
         timing: settings.timing,
         hold_time: HOLD_TIME,
         disk,
-        transport: Arc::new(agent_raft::network::Alone),
+        transport: Arc::new(rpc::RpcTransport::new(pool)),
         store: Arc::clone(store),
         stamp: Arc::new(move || {
             let id = (u128::from(stamping.random.u64()) << 64) | u128::from(stamping.random.u64());
@@ -339,25 +392,4 @@ async fn start_raft(settings: &Settings, env: &Env, store: &Arc<Store>) -> Resul
         }),
     };
     Consensus::start(config).await.map_err(AgentError::Raft)
-}
-
-/// This agent as the leader registers it.
-fn member(settings: &Settings) -> Member {
-    let identity = &settings.identity;
-    let tags = [
-        ("non_voter", "false"),
-        ("raft_version", "3"),
-        ("serf_protocol_current", "2"),
-        ("serf_protocol_max", "5"),
-        ("serf_protocol_min", "1"),
-        ("version", http::API_VERSION),
-    ];
-    let meta = tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    Member {
-        id: identity.node_id.clone(),
-        name: identity.node_name.clone(),
-        address: identity.address.clone(),
-        presence: Presence::Alive,
-        server: Some(ServerTags { port: identity.rpc_port, meta }),
-    }
 }

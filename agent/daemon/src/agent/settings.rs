@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agent_core::autopilot;
 use agent_core::dns::DnsConfig;
 use agent_core::local::{self, Definitions, ScriptPolicy};
 use agent_core::state::tables::Node;
@@ -35,6 +36,12 @@ pub struct Settings {
     pub dns: DnsConfig,
     /// Where servers reach this one.
     pub rpc_address: SocketAddr,
+    /// Where its RPC listens.
+    pub rpc_bind: SocketAddr,
+    /// How many servers form a new cluster together; zero when this one does alone or joins one.
+    pub expect: usize,
+    /// When servers get a vote, and when dead ones go.
+    pub autopilot: autopilot::Settings,
     /// Whether it becomes a data centre of one when its disk knows of none.
     pub elects_itself: bool,
     /// Raft's clock.
@@ -88,6 +95,9 @@ impl Settings {
             dns_addresses: config.network.dns.clone(),
             dns: config.dns.clone(),
             rpc_address: SocketAddr::new(config.network.advertise, rpc_port),
+            rpc_bind: SocketAddr::new(config.network.bind, rpc_port),
+            expect: config.server.bootstrap_expect as usize,
+            autopilot: autopilot::Settings::default(),
             elects_itself: config.dev || config.server.bootstrap || config.server.bootstrap_expect == 1,
             timing: timing(config.server.raft_multiplier),
             gossip: gossip_of(config, &identity),
@@ -130,6 +140,9 @@ impl Settings {
             dns_addresses: Vec::new(),
             dns: DnsConfig::default(),
             rpc_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8300)),
+            rpc_bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            expect: 0,
+            autopilot: autopilot::Settings::default(),
             elects_itself: true,
             timing: Timing::default(),
             gossip: gossip::Settings::lan(who(&identity, 0), SocketAddr::new(http.ip(), 0)),
@@ -151,6 +164,7 @@ fn who(identity: &Identity, expect: u32) -> gossip::Identity {
         server_port: identity.server.then_some(identity.rpc_port),
         bootstrap: identity.bootstrap,
         expect,
+        cluster: None,
     }
 }
 

@@ -30,8 +30,8 @@ use tokio::task::JoinSet;
 
 use crate::env::Env;
 use crate::telemetry::Metrics;
-use recursor::Recursors;
-use respond::Responder;
+use recursor::{Recursors, finish};
+use respond::{Next, Responder, Transport};
 
 /// The most UDP sockets that share one address: one per core up to this.
 const SOCKETS_MAX: usize = 4;
@@ -56,10 +56,40 @@ pub struct DnsOptions {
 pub struct DnsServer {
     addresses: Vec<SocketAddr>,
     config: Arc<ArcSwap<DnsConfig>>,
+    desk: DnsDesk,
     loops: JoinSet<()>,
 }
 
+/// Answers packets that came another way: a client agent's, over RPC. Cheap to clone.
+#[derive(Clone)]
+pub struct DnsDesk {
+    responder: Arc<Responder>,
+    recursors: Arc<Recursors>,
+}
+
+impl DnsDesk {
+    /// The answer to a packet; empty when it deserves none.
+    pub async fn answer(&self, packet: &[u8], transport: Transport) -> Vec<u8> {
+        let mut reply = Vec::new();
+        match self.responder.first(packet, transport, None, &mut reply) {
+            Next::Drop => reply.clear(),
+            Next::Send => {}
+            next @ (Next::Forward | Next::Resolve { .. }) => {
+                if let Some(_permit) = self.recursors.permit() {
+                    finish(&self.recursors, &self.responder, packet, transport, next, &mut reply).await;
+                }
+            }
+        }
+        reply
+    }
+}
+
 impl DnsServer {
+    /// Answers what did not come to a socket of its own.
+    pub fn desk(&self) -> DnsDesk {
+        self.desk.clone()
+    }
+
     /// Where it really listens, in the order of [`DnsOptions::addresses`].
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -76,7 +106,7 @@ impl DnsServer {
     }
 }
 
-/// Binds every address and starts to answer.
+/// Binds every address, if there is any, and starts to answer.
 ///
 /// # Errors
 /// An address can't be bound; the text names it. Nothing is left running.
@@ -85,7 +115,8 @@ pub async fn start(options: DnsOptions) -> io::Result<DnsServer> {
     let config = Arc::new(ArcSwap::from_pointee(config));
     let responder = Arc::new(Responder::new(store, Arc::clone(&config), datacenter, env.clone(), metrics));
     let recursors = Arc::new(Recursors::new(env));
-    let mut server = DnsServer { addresses: Vec::new(), config, loops: JoinSet::new() };
+    let desk = DnsDesk { responder: Arc::clone(&responder), recursors: Arc::clone(&recursors) };
+    let mut server = DnsServer { addresses: Vec::new(), config, desk, loops: JoinSet::new() };
     for address in addresses {
         let context =
             |error: io::Error| io::Error::new(error.kind(), format!("could not listen for DNS on {address}: {error}"));

@@ -12,6 +12,7 @@ use agent_core::gossip::{self, Key, KeyRing, Network, NodeId, Tags, Timing};
 
 use super::files::Files;
 use crate::http::API_VERSION;
+use crate::roster::CLUSTER_TAG;
 
 /// Addresses that are tried until one answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct Identity {
     pub bootstrap: bool,
     /// How many servers it waits for; zero when it does not.
     pub expect: u32,
+    /// The cluster it is a member of.
+    pub cluster: Option<u128>,
 }
 
 impl Identity {
@@ -67,6 +70,9 @@ impl Identity {
         }
         if self.bootstrap {
             set("bootstrap", "1".to_owned());
+        }
+        if let Some(cluster) = self.cluster {
+            set(CLUSTER_TAG, format!("{cluster:032x}"));
         }
         if self.expect > 0 {
             set("expect", self.expect.to_string());

@@ -55,6 +55,7 @@ use crate::control::ControlHandle;
 use crate::env::Env;
 use crate::gossip::GossipHandle;
 use crate::propose::propose;
+use crate::rpc::{HttpHead, Pool};
 use crate::sync::LocalHandle;
 use crate::telemetry::{LogStream, Metrics};
 
@@ -153,6 +154,8 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// The log to follow; `None` where the process has none of its own (the simulator).
     pub log: Option<LogStream>,
+    /// Reaches the other servers.
+    pub servers: Pool,
     /// Answers that many ask for.
     pub encoded: Encoded,
     /// Tells the leader's timers that a session was renewed.
@@ -172,6 +175,24 @@ impl Api {
             Reply::Done | Reply::Bool(_) | Reply::Txn(_) | Reply::TxnRefused(_) => Ok(applied),
         }
     }
+}
+
+/// Has the leader answer, where it is another server. `None` when it is this one, or nobody.
+///
+/// # Errors
+/// The leader could not be reached.
+async fn by_leader(api: &Api, request: &Request) -> Option<Result<Response, ApiError>> {
+    let leadership = api.consensus.leadership();
+    let leader = leadership.leader.filter(|_| !leadership.is_self)?;
+    let query = request.raw_query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+    let head = HttpHead {
+        method: request.method.as_str().to_owned(),
+        uri: request::encode_path(&request.path) + &query,
+        headers: vec![("x-consul-token".to_owned(), request.authorizer.token().as_bytes().to_vec())],
+        peer: request.peer,
+    };
+    let answer = api.servers.forward_http(leader.address, head, request.body.clone()).await;
+    Some(answer.map_err(|error| ApiError::internal(format!("rpc error making call: {error}"))))
 }
 
 /// Answers one request.

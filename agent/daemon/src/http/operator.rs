@@ -1,6 +1,7 @@
 //! `/v1/operator`: the servers as Raft sees them.
 
-use agent_raft::Consensus;
+use agent_raft::{Change, Consensus};
+use hyper::StatusCode;
 use serde::Serialize;
 
 use super::Api;
@@ -14,6 +15,7 @@ use super::routes::{Route, route};
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/v1/operator/raft/configuration" => raft_configuration),
     route!(DELETE "/v1/operator/raft/peer" => raft_remove_peer),
+    route!(POST "/v1/operator/raft/transfer-leader" => transfer_leader),
 ];
 
 /// Consul's number for the Raft protocol whose answers these are.
@@ -58,12 +60,12 @@ async fn raft_configuration(api: &Api, request: &Request) -> Result<Response, Ap
     Ok(Response::json(request, api.limits.pretty, &configuration))
 }
 
-/// Refuses to remove a server: one that is alone can't be, and others are not known here.
+/// Removes a server that is gone for good, by id or by address.
 async fn raft_remove_peer(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     request.require(Access::Write, Resource::Operator)?;
-    let known = servers(&api.consensus);
-    let refusal = match (request.parameter("id"), request.parameter("address")) {
+    let known = api.consensus.servers();
+    let found = match (request.parameter("id"), request.parameter("address")) {
         (None, None) => {
             let text =
                 "Bad request: Must specify either ?id with the server's ID or ?address with IP:port of peer to remove";
@@ -72,14 +74,38 @@ async fn raft_remove_peer(api: &Api, request: &Request) -> Result<Response, ApiE
         (Some(_), Some(_)) => {
             return Err(ApiError::bad_request("Bad request: Must specify only one of ?id or ?address"));
         }
-        (Some(id), None) if known.iter().any(|server| server.id == id) => cannot_remove(),
-        (Some(id), None) => format!("id {id:?} was not found in the Raft configuration"),
-        (None, Some(address)) if known.iter().any(|server| server.address == address) => cannot_remove(),
-        (None, Some(address)) => format!("address {address:?} was not found in the Raft configuration"),
+        (Some(id), None) => {
+            let found = known.iter().find(|server| server.id == id);
+            found.ok_or_else(|| format!("id {id:?} was not found in the Raft configuration"))
+        }
+        (None, Some(address)) => {
+            let found = known.iter().find(|server| server.address.to_string() == address);
+            found.ok_or_else(|| format!("address {address:?} was not found in the Raft configuration"))
+        }
     };
-    Err(ApiError::internal(refusal))
+    let server = found.map_err(ApiError::internal)?;
+    if known.len() < 2 {
+        return Err(ApiError::internal("could not remove the server: it is the only one of the data centre"));
+    }
+    change(api, &Change::Remove(server.id.clone())).await?;
+    Ok(Response::empty(StatusCode::OK))
 }
 
-fn cannot_remove() -> String {
-    "could not remove the server: it is the only one of the data centre".to_owned()
+/// Hands the lead to another server: the one named by `id`, or whichever is furthest.
+async fn transfer_leader(api: &Api, request: &Request) -> Result<Response, ApiError> {
+    check_scope(api, request)?;
+    request.require(Access::Write, Resource::Operator)?;
+    let to = request.parameter("id").filter(|id| !id.is_empty()).map(str::to_owned);
+    change(api, &Change::Transfer(to)).await?;
+    Ok(Response::json(request, api.limits.pretty, &Transferred { success: true }))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Transferred {
+    success: bool,
+}
+
+async fn change(api: &Api, change: &Change) -> Result<(), ApiError> {
+    api.consensus.change(change).await.map_err(|error| ApiError::internal(error.to_string()))
 }

@@ -127,6 +127,8 @@ pub struct Found<T> {
     /// The index to wait from next.
     pub index: Index,
     known_leader: bool,
+    /// How long the leader has not been heard, in milliseconds.
+    last_contact_ms: u64,
     consistency: Consistency,
 }
 
@@ -151,8 +153,14 @@ pub async fn read<T>(
         // In a box, so that the many reads that never wait don't carry room for it.
         index => Box::pin(wait_past(api, options, index, topics(), ask)).await?,
     };
+    let Answer { index, value } = answer;
     let known_leader = api.consensus.has_leader();
-    Ok(Found { value: answer.value, index: answer.index.max(1), known_leader, consistency: options.consistency })
+    let last_contact_ms = match options.consistency {
+        Consistency::Stale => u64::try_from(api.consensus.last_contact().unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
+        // The leader answered for this.
+        Consistency::Default | Consistency::Consistent => 0,
+    };
+    Ok(Found { value, index: index.max(1), known_leader, last_contact_ms, consistency: options.consistency })
 }
 
 /// Answers a query with a body that is encoded once per change and shared: see [`super::encoded`].
@@ -185,12 +193,12 @@ pub async fn read_shared(
         Answer { index, value: (index > options.index).then(|| answer(state).value) }
     };
     let found = read(api, options, topics, ask).await?;
-    let Found { known_leader, consistency, .. } = found;
+    let Found { known_leader, last_contact_ms, consistency, .. } = found;
     let Answer { index, value: body } = match found.value {
         Some(value) => Answer { index: found.index, value },
         None => api.store.read(answer),
     };
-    let found = Found { value: (), index: index.max(1), known_leader, consistency };
+    let found = Found { value: (), index: index.max(1), known_leader, last_contact_ms, consistency };
     let mut response = found.with_headers(Response::encoded_json(body));
     response.header(&names::CONSISTENCY, found.effective_consistency());
     Ok(response)
@@ -242,8 +250,8 @@ pub async fn barrier(api: &Api, consistency: Consistency) -> Result<(), ApiError
 impl<T> Found<T> {
     /// The same with another value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Found<U> {
-        let Found { value, index, known_leader, consistency } = self;
-        Found { value: change(value), index, known_leader, consistency }
+        let Found { value, index, known_leader, last_contact_ms, consistency } = self;
+        Found { value: change(value), index, known_leader, last_contact_ms, consistency }
     }
 
     /// The value as JSON, with the headers of a read.
@@ -261,7 +269,11 @@ impl<T> Found<T> {
         let known_leader = if self.known_leader { "true" } else { "false" };
         response.header(&names::INDEX, self.index.into());
         response.header(&names::KNOWN_LEADER, HeaderValue::from_static(known_leader));
-        response.header(&names::LAST_CONTACT, HeaderValue::from_static("0"));
+        let last_contact = match self.last_contact_ms {
+            0 => HeaderValue::from_static("0"),
+            ms => ms.into(),
+        };
+        response.header(&names::LAST_CONTACT, last_contact);
         response
     }
 

@@ -13,7 +13,7 @@ use agent_core::watch::Topic;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::Api;
+use super::{Api, by_leader};
 use super::authorize::{Access, Resource};
 use super::decode::request_body;
 use super::error::ApiError;
@@ -224,6 +224,10 @@ async fn destroy(api: &Api, request: &Request) -> Result<Response, ApiError> {
 async fn renew(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     let id = session_id(request)?;
+    // Only the leader's timers know when a session ends.
+    if let Some(answer) = by_leader(api, request).await {
+        return answer;
+    }
     barrier(api, Consistency::Default).await?;
     let Some(session) = api.store.snapshot().session(id).value else {
         return Err(ApiError::not_found(format!("Session id '{id}' not found")));

@@ -196,6 +196,7 @@ async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>)
         gossip: pool().await,
         control,
         log: None,
+        servers: Pool::new(Env::real(), nobody()),
         encoded: Encoded::default(),
         renewed,
     });
@@ -204,6 +205,11 @@ async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>)
     let register = Register { node, checks: vec![alive], ..Register::default() };
     api.write(Command::Register(Box::new(register))).await.unwrap();
     World { api, renewals }
+}
+
+/// Who this server is to others; there are none.
+fn nobody() -> crate::rpc::Identity {
+    crate::rpc::Identity { datacenter: "dc1".to_owned(), node: "n1".to_owned(), cluster: Arc::new(|| None) }
 }
 
 const NODE_ID: &str = "40e4a748-2192-161a-0510-9bf59fe950b5";

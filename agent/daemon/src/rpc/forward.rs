@@ -106,6 +106,9 @@ async fn pass_on(mut reader: super::frame::Reader<hyper::body::Incoming>, sender
     }
 }
 
+/// Answers a DNS packet; empty when it deserves no answer.
+pub type AnswerDns = Arc<dyn Fn(DnsHead, Bytes) -> BoxFuture<'static, Vec<u8>> + Send + Sync>;
+
 /// What a server answers others with.
 pub struct ServerDesk {
     /// The consensus handle.
@@ -113,7 +116,7 @@ pub struct ServerDesk {
     /// The HTTP API.
     pub api: Arc<Api>,
     /// Answers a DNS packet; whether it came over TCP, and from whom.
-    pub dns: Arc<dyn Fn(DnsHead, Bytes) -> BoxFuture<'static, Vec<u8>> + Send + Sync>,
+    pub dns: AnswerDns,
 }
 
 impl Serve for ServerDesk {

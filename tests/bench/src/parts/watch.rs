@@ -27,7 +27,9 @@ const WATCHERS: usize = 10_000;
 /// Writes that wake everyone; the slowest counts.
 const BROADCASTS: u32 = 3;
 /// The longest pause between two of them: an agent that still tidies up may do so.
-const BREATH: Duration = Duration::from_secs(3);
+const BREATH: Duration = Duration::from_secs(1);
+/// The longest pause before the memory of a crowd is read.
+const GATHERED: Duration = Duration::from_secs(3);
 /// Writes that wake one watcher each.
 const SINGLES: usize = 200;
 
@@ -59,7 +61,7 @@ fn one_key(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     subject.settle_within(BREATH)?;
     let before = subject.usage()?;
     let mut crowd = Crowd::gather(subject.api(), WATCHERS, |_| "/v1/kv/watched".to_owned())?;
-    subject.settle()?;
+    subject.settle_within(GATHERED)?;
     let gathered = subject.usage()?;
     let mut slowest = 0.0_f64;
     for number in 0..BROADCASTS {
@@ -84,10 +86,10 @@ fn many_keys(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     each(&subject, 64, WATCHERS as u64, |number, request| {
         wire::put(request, format_args!("{}", path(number as usize)), b"0");
     })?;
-    subject.settle()?;
+    subject.settle_within(BREATH)?;
     let before = subject.usage()?;
     let mut crowd = Crowd::gather(subject.api(), WATCHERS, path)?;
-    subject.settle()?;
+    subject.settle_within(GATHERED)?;
     let gathered = subject.usage()?;
     let mut latency = Histogram::new();
     for number in (0..WATCHERS).step_by(WATCHERS / SINGLES) {

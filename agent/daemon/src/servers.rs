@@ -1,0 +1,161 @@
+//! The loop that forms a cluster and cares for its servers.
+//!
+//! Tells the rules of [`agent_core::autopilot`] what gossip and Raft see, and
+//! does what they say: one change of the membership at a time. A lone server
+//! that hears of no other sleeps until it does.
+
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use agent_core::autopilot::{self, Autopilot, Known, Peer, Settings, Step, View};
+use agent_core::gossip::Tags;
+use agent_raft::{Change, Consensus, Server};
+
+use crate::env::Env;
+use crate::gossip::{self, GossipHandle};
+use crate::roster;
+
+/// How often the leader looks at the other servers, and how often a change that failed is tried again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What the loop works with.
+pub struct Deps {
+    /// The outside world.
+    pub env: Env,
+    /// How the servers are changed.
+    pub consensus: Consensus,
+    /// Who is in the pool.
+    pub gossip: GossipHandle,
+    /// Who this server is in the pool.
+    pub identity: gossip::Identity,
+    /// How many servers form a new cluster together; zero or one when this one does alone.
+    pub expect: usize,
+    /// What the operator set.
+    pub settings: Settings,
+    /// Told which cluster this server is a member of, once it is.
+    pub cluster: Arc<OnceLock<u128>>,
+}
+
+/// What can wake the loop.
+enum Event {
+    Stop,
+    Changed,
+    Look,
+}
+
+/// Runs until `stop` resolves.
+pub async fn run(deps: Deps, stop: impl Future<Output = ()>) {
+    let mut autopilot = Autopilot::default();
+    let mut stop = std::pin::pin!(stop);
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut warned = String::new();
+    loop {
+        if let Some(cluster) = deps.consensus.cluster()
+            && deps.cluster.set(cluster).is_ok()
+        {
+            tell_pool(&deps, cluster).await;
+        }
+        let (leadership, known) = (deps.consensus.leadership(), deps.gossip.roster());
+        let candidates = roster::servers(&known, &deps.identity.datacenter);
+        if leadership.is_self {
+            let ours = autopilot::of_cluster(deps.consensus.cluster(), &candidates);
+            care(&deps, &mut autopilot, &ours).await;
+        } else {
+            autopilot = Autopilot::default();
+            form(&deps, &candidates, &mut warned).await;
+        }
+        // Alone, nothing changes by the mere passing of time.
+        let has_company = candidates.len() > 1 || deps.consensus.servers().len() > 1;
+        let event = tokio::select! {
+            biased;
+            () = &mut stop => Event::Stop,
+            _ = deps.consensus.leadership_changed(&leadership) => Event::Changed,
+            _ = deps.gossip.roster_changed(known.version) => Event::Changed,
+            _ = look.tick(), if has_company => Event::Look,
+        };
+        match event {
+            Event::Stop => return,
+            Event::Changed | Event::Look => {}
+        }
+    }
+}
+
+/// Lets the other servers know which cluster this one is a member of.
+async fn tell_pool(deps: &Deps, cluster: u128) {
+    let identity = gossip::Identity { cluster: Some(cluster), ..deps.identity.clone() };
+    match Tags::new(identity.tags()) {
+        Ok(tags) => {
+            if let Err(error) = deps.gossip.set_tags(tags).await {
+                tracing::warn!(%error, "could not tell the pool which cluster this is");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "could not tell the pool which cluster this is"),
+    }
+}
+
+/// Forms a cluster once as many servers are there as all of them expect.
+async fn form(deps: &Deps, candidates: &[autopilot::Candidate], warned: &mut String) {
+    if deps.expect < 2 || !deps.consensus.servers().is_empty() {
+        return;
+    }
+    match autopilot::founders(deps.expect, candidates) {
+        Ok(None) => {}
+        Ok(Some(founders)) => {
+            let servers: Vec<Server> = founders.iter().map(|known| server(known, true)).collect();
+            match deps.consensus.bootstrap(&servers).await {
+                Ok(true) => {
+                    tracing::info!(servers = servers.len(), "Found expected number of peers, attempting bootstrap");
+                }
+                Ok(false) => {}
+                Err(error) => tracing::warn!(error = %error, "could not form a cluster"),
+            }
+        }
+        Err(why) if why == *warned => {}
+        Err(why) => {
+            tracing::warn!("{why}");
+            *warned = why;
+        }
+    }
+}
+
+/// Does what is due, step by step. A step that fails is left for the next look.
+async fn care(deps: &Deps, autopilot: &mut Autopilot, known: &[Known]) {
+    loop {
+        let peers = peers(&deps.consensus);
+        let view = View { own_id: &deps.identity.id, known, peers: &peers };
+        let Some(step) = autopilot.look(deps.env.now(), &deps.settings, view) else { return };
+        let (what, change) = match &step {
+            Step::Add(known) => ("Adding server", Change::Add(server(known, false))),
+            Step::Promote(id) => ("Promoting server", Change::Promote(id.clone())),
+            Step::Remove(id) => ("Removing server", Change::Remove(id.clone())),
+        };
+        tracing::info!(change = ?change, "{what}");
+        if let Err(error) = deps.consensus.change(&change).await {
+            tracing::warn!(change = ?change, error = %error, "could not change the servers: will try again");
+            return;
+        }
+    }
+}
+
+fn server(known: &Known, voter: bool) -> Server {
+    Server { id: known.id.clone(), node: known.name.clone(), address: known.address, voter }
+}
+
+/// Raft's membership as the leader sees it, itself included.
+fn peers(consensus: &Consensus) -> Vec<Peer> {
+    let last = consensus.stats().last_log_index;
+    let followers = consensus.followers();
+    let peer = |server: Server| {
+        let follower = followers.iter().find(|follower| follower.server.id == server.id);
+        Peer {
+            silence: follower.map_or(Some(Duration::ZERO), |follower| follower.last_contact),
+            behind: follower.map_or(0, |follower| last.saturating_sub(follower.last_log_index)),
+            id: server.id,
+            address: server.address,
+            voter: server.voter,
+        }
+    };
+    consensus.servers().into_iter().map(peer).collect()
+}
