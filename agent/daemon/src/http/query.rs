@@ -156,7 +156,9 @@ pub async fn read<T>(
     let Answer { index, value } = answer;
     let known_leader = api.consensus.has_leader();
     let last_contact_ms = match options.consistency {
-        Consistency::Stale => u64::try_from(api.consensus.last_contact().unwrap_or_default().as_millis()).unwrap_or(u64::MAX),
+        Consistency::Stale => {
+            u64::try_from(api.consensus.last_contact().unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+        }
         // The leader answered for this.
         Consistency::Default | Consistency::Consistent => 0,
     };

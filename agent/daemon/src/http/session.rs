@@ -13,7 +13,6 @@ use agent_core::watch::Topic;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Api, by_leader};
 use super::authorize::{Access, Resource};
 use super::decode::request_body;
 use super::error::ApiError;
@@ -21,6 +20,7 @@ use super::query::{Consistency, ReadOptions, barrier, check_scope, read};
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, route};
+use super::{Api, by_leader};
 use crate::definition::{Fields, Source, milliseconds};
 
 pub(super) const ROUTES: &[Route] = &[

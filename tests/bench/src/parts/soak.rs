@@ -10,8 +10,8 @@ use crate::load::Plan;
 use crate::options::{Kind, Options};
 use crate::parts::catalog::instances;
 use crate::parts::key::{fill, read_key, write_key};
-use crate::report::{ERRORS, Figure, GROWTH, WORST};
 use crate::process::usage;
+use crate::report::{ERRORS, Figure, GROWTH, WORST};
 use crate::subject::{Mode, Subject};
 use crate::wire;
 
