@@ -23,6 +23,22 @@ fn get(agent: &Agent, path: &str) -> String {
     connection.request("GET", path, b"").expect("the agent answers").text()
 }
 
+/// Waits, by blocking queries, until the answer contains `text`.
+fn wait_until(agent: &Agent, path: &str, text: &str) {
+    let mut connection = Connection::open(agent.address).expect("the agent accepts connections");
+    let mut index = 0;
+    loop {
+        let path = format!("{path}?wait=20s&index={index}");
+        let answer = connection.request("GET", &path, b"").expect("the agent answers");
+        if answer.text().contains(text) {
+            return;
+        }
+        let now = answer.header("x-consul-index").and_then(|index| index.parse().ok()).expect("a read has an index");
+        assert_ne!(now, index, "{path} never says {text:?}");
+        index = now;
+    }
+}
+
 fn put(agent: &Agent, path: &str, body: &str) -> u16 {
     let mut connection = Connection::open(agent.address).expect("the agent accepts connections");
     connection.request("PUT", path, body.as_bytes()).expect("the agent answers").status
@@ -163,8 +179,9 @@ fn a_full_disk_acknowledges_nothing_that_it_loses() {
 #[test]
 fn an_idle_server_writes_nothing() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut agent = durable(folder.path(), &[]);
-    agent.wait_for_line("Synced node info");
+    let agent = durable(folder.path(), &[]);
+    wait_until(&agent, "/v1/catalog/node/life", "consul-network-segment");
+    wait_until(&agent, "/v1/health/node/life", "serfHealth");
     let written = || {
         let io = fs::read_to_string(format!("/proc/{}/io", agent.id())).expect("the agent runs");
         let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("Linux counts written bytes");
