@@ -157,10 +157,10 @@ fn presence(id: &str, view: View<'_>) -> Presence {
     view.known.iter().find(|known| known.id == id).map_or(Presence::Gone, |known| known.presence)
 }
 
-/// A living server that does not follow yet, or moved.
+/// A living server that does not follow yet, or moved. The leader itself does neither.
 fn missing(view: View<'_>) -> Option<Step> {
     let follows = |known: &&Known| view.peers.iter().any(|peer| peer.id == known.id && peer.address == known.address);
-    let living = view.known.iter().filter(|known| known.presence == Presence::Alive);
+    let living = view.known.iter().filter(|known| known.presence == Presence::Alive && known.id != view.own_id);
     living.filter(|known| !follows(known)).map(|known| Step::Add(known.clone())).next()
 }
 

@@ -120,12 +120,16 @@ async fn form(deps: &Deps, candidates: &[autopilot::Candidate], warned: &mut Str
     }
 }
 
-/// Does what is due, step by step. A step that fails is left for the next look.
+/// Does what is due, step by step. A step that fails, or changes nothing, is left for the next look.
 async fn care(deps: &Deps, autopilot: &mut Autopilot, known: &[Known]) {
+    let mut last = None;
     loop {
         let peers = peers(&deps.consensus);
         let view = View { own_id: &deps.identity.id, known, peers: &peers };
         let Some(step) = autopilot.look(deps.env.now(), &deps.settings, view) else { return };
+        if last.as_ref() == Some(&step) {
+            return;
+        }
         let (what, change) = match &step {
             Step::Add(known) => ("Adding server", Change::Add(server(known, false))),
             Step::Promote(id) => ("Promoting server", Change::Promote(id.clone())),
@@ -136,6 +140,7 @@ async fn care(deps: &Deps, autopilot: &mut Autopilot, known: &[Known]) {
             tracing::warn!(change = ?change, error = %error, "could not change the servers: will try again");
             return;
         }
+        last = Some(step);
     }
 }
 

@@ -64,6 +64,12 @@ fn a_server_that_moved_is_added_again() {
 }
 
 #[test]
+fn the_leader_does_not_follow_itself() {
+    let elsewhere = Known { address: address(9), ..known(1, Presence::Alive) };
+    assert_eq!(look(&mut Autopilot::default(), at(0), &[elsewhere], &[peer(1, true)]), None);
+}
+
+#[test]
 fn a_server_that_left_goes_at_once_and_one_not_heard_of_stays() {
     let pool = [known(1, Presence::Alive), known(2, Presence::Gone)];
     let peers = [peer(1, true), peer(2, true), peer(3, true)];
