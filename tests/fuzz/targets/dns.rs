@@ -34,7 +34,7 @@ fuzz_target!(|packet: &[u8]| {
         let mut reply = Vec::new();
         match respond(view, packet, transport, &mut reply).next {
             Next::Drop => {}
-            Next::Send | Next::Forward | Next::Resolve { .. } => {
+            Next::Send | Next::Forward | Next::Resolve { .. } | Next::Ask { .. } => {
                 assert!(reply.len() >= 12 && reply.len() <= 65_535);
                 assert!(reply[..2] == packet[..2] && reply[2] & 0x80 != 0);
             }

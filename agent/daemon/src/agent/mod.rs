@@ -27,7 +27,6 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::checks::Prober;
 use crate::control::{self, Control};
-use crate::dns::respond::Transport;
 use crate::dns::{self, DnsOptions, DnsServer};
 use crate::env::{Env, ListenAddress, Listener};
 use crate::gossip::{self, GossipHandle};
@@ -214,8 +213,8 @@ impl Agent {
             encoded: http::Encoded::default(),
             renewed,
         });
-        let desk =
-            rpc::forward::ServerDesk { consensus: consensus.clone(), api: Arc::clone(&api), dns: for_clients(&dns) };
+        let for_clients = dns::DnsDesk::new(Arc::clone(&store), &api.identity.datacenter, api.env.clone());
+        let desk = rpc::forward::ServerDesk { consensus: consensus.clone(), api: Arc::clone(&api), dns: for_clients };
         let counts = Arc::new(rpc::Counts::default());
         tasks.spawn(rpc::serve(rpc_listener, identity, Arc::new(desk), counts, until(stopped.clone())));
         let http = listeners.iter().map(|listener| listener.local_address()).collect();
@@ -332,7 +331,7 @@ async fn start_dns(
         addresses: settings.dns_addresses.clone(),
         config: settings.dns.clone(),
         datacenter: settings.identity.datacenter.clone(),
-        store: Arc::clone(store),
+        source: dns::Source::Here(Arc::clone(store)),
         env: env.clone(),
         metrics: Arc::clone(metrics),
     };
@@ -343,15 +342,6 @@ async fn listen_for_rpc(settings: &Settings, env: &Env) -> Result<Box<dyn Listen
     let address = ListenAddress::Tcp(settings.rpc_bind);
     let listening = env.network.listen(&address).await;
     listening.map_err(|error| AgentError::Listen { what: "RPC", address, error })
-}
-
-/// Answers the DNS questions of client agents.
-fn for_clients(dns: &DnsServer) -> rpc::forward::AnswerDns {
-    let desk = dns.desk();
-    Arc::new(move |head, packet| {
-        let (desk, transport) = (desk.clone(), if head.tcp { Transport::Tcp } else { Transport::Udp });
-        Box::pin(async move { desk.answer(&packet, transport).await })
-    })
 }
 
 /// Who this server is to others. `cluster` is empty until it is a member of one.

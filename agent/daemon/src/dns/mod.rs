@@ -5,14 +5,18 @@
 //! tcp.rs  one task per connection, several questions each
 //!    |-> cache.rs: answers about services, encoded in pieces, while the services stay as they are
 //!    \-> respond.rs: packet -> question -> answer from the latest snapshot -> packet
-//!           \-> recursor.rs: names outside the domain, asked elsewhere with a deadline
+//!           |-> recursor.rs: names outside the domain, asked elsewhere with a deadline
+//!           \-> ask.rs: the catalog, where servers have it -> rpc -> desk.rs: answers by the client's policy.rs
 //! ```
 //!
 //! Every buffer, connection and recursion is bounded.
 
+mod ask;
 mod cache;
+mod desk;
 pub mod packet;
 mod piece;
+pub mod policy;
 mod recursor;
 pub mod respond;
 mod tcp;
@@ -30,11 +34,23 @@ use tokio::task::JoinSet;
 
 use crate::env::Env;
 use crate::telemetry::Metrics;
-use recursor::{Recursors, finish};
-use respond::{Next, Responder, Transport};
+use recursor::Recursors;
+use respond::Responder;
+
+pub use ask::{AskServers, Question, Reply};
+pub use desk::DnsDesk;
 
 /// The most UDP sockets that share one address: one per core up to this.
 const SOCKETS_MAX: usize = 4;
+
+/// Who knows the catalog.
+#[derive(Clone)]
+pub enum Source {
+    /// We do.
+    Here(Arc<Store>),
+    /// Others do, and answer by our policy.
+    Servers(Arc<dyn AskServers>),
+}
 
 /// What the DNS server is made of.
 pub struct DnsOptions {
@@ -44,8 +60,8 @@ pub struct DnsOptions {
     pub config: DnsConfig,
     /// The data centre of the catalog.
     pub datacenter: String,
-    /// The catalog.
-    pub store: Arc<Store>,
+    /// Who knows the catalog.
+    pub source: Source,
     /// Wall time and randomness.
     pub env: Env,
     /// Where questions are timed.
@@ -56,40 +72,10 @@ pub struct DnsOptions {
 pub struct DnsServer {
     addresses: Vec<SocketAddr>,
     config: Arc<ArcSwap<DnsConfig>>,
-    desk: DnsDesk,
     loops: JoinSet<()>,
 }
 
-/// Answers packets that came another way: a client agent's, over RPC. Cheap to clone.
-#[derive(Clone)]
-pub struct DnsDesk {
-    responder: Arc<Responder>,
-    recursors: Arc<Recursors>,
-}
-
-impl DnsDesk {
-    /// The answer to a packet; empty when it deserves none.
-    pub async fn answer(&self, packet: &[u8], transport: Transport) -> Vec<u8> {
-        let mut reply = Vec::new();
-        match self.responder.first(packet, transport, None, &mut reply) {
-            Next::Drop => reply.clear(),
-            Next::Send => {}
-            next @ (Next::Forward | Next::Resolve { .. }) => {
-                if let Some(_permit) = self.recursors.permit() {
-                    finish(&self.recursors, &self.responder, packet, transport, next, &mut reply).await;
-                }
-            }
-        }
-        reply
-    }
-}
-
 impl DnsServer {
-    /// Answers what did not come to a socket of its own.
-    pub fn desk(&self) -> DnsDesk {
-        self.desk.clone()
-    }
-
     /// Where it really listens, in the order of [`DnsOptions::addresses`].
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -111,12 +97,11 @@ impl DnsServer {
 /// # Errors
 /// An address can't be bound; the text names it. Nothing is left running.
 pub async fn start(options: DnsOptions) -> io::Result<DnsServer> {
-    let DnsOptions { addresses, config, datacenter, store, env, metrics } = options;
+    let DnsOptions { addresses, config, datacenter, source, env, metrics } = options;
     let config = Arc::new(ArcSwap::from_pointee(config));
-    let responder = Arc::new(Responder::new(store, Arc::clone(&config), datacenter, env.clone(), metrics));
+    let responder = Arc::new(Responder::new(source, Arc::clone(&config), datacenter, env.clone(), metrics));
     let recursors = Arc::new(Recursors::new(env));
-    let desk = DnsDesk { responder: Arc::clone(&responder), recursors: Arc::clone(&recursors) };
-    let mut server = DnsServer { addresses: Vec::new(), config, desk, loops: JoinSet::new() };
+    let mut server = DnsServer { addresses: Vec::new(), config, loops: JoinSet::new() };
     for address in addresses {
         let context =
             |error: io::Error| io::Error::new(error.kind(), format!("could not listen for DNS on {address}: {error}"));

@@ -17,10 +17,10 @@ use hickory_proto::rr::{Name, RData, RecordType};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::packet::{HEADER_BYTES, MESSAGE_BYTES_MAX};
-use super::respond::{Next, Responder, Transport};
+use super::respond::{Asked, Next, Responder, Transport};
 use crate::env::Env;
 
 /// Recursions that run at a time.
@@ -30,7 +30,7 @@ const RECURSIONS_MAX: usize = 512;
 const RECORDS_MAX: usize = 64;
 
 /// Names resolved for one answer.
-const NAMES_MAX: usize = 16;
+pub(super) const NAMES_MAX: usize = 16;
 
 /// How many recursions may still start, and where their randomness comes from.
 pub(super) struct Recursors {
@@ -87,16 +87,27 @@ impl Recursors {
         recursors
     }
 
-    /// What is behind a host name. Empty when nobody knows.
-    async fn resolve(&self, config: &DnsConfig, name: &str) -> Vec<Record> {
-        let Ok(asked) = Name::from_ascii(format!("{name}.")) else { return Vec::new() };
+    /// As `ask`, unless too many do already.
+    pub(super) async fn try_ask(&self, config: &DnsConfig, request: &[u8], transport: Transport) -> Option<Vec<u8>> {
+        let _permit = self.permit()?;
+        self.ask(config, request, transport).await
+    }
+
+    /// A reply about what is behind a host name. `None` when nobody knows.
+    pub(super) async fn resolve(&self, config: &DnsConfig, name: &str) -> Option<Vec<u8>> {
+        let asked = Name::from_ascii(format!("{name}.")).ok()?;
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
         message.add_query(Query::query(asked, RecordType::A));
-        let Ok(question) = message.to_vec() else { return Vec::new() };
-        let Some(reply) = self.ask(config, &question, Transport::Udp).await else { return Vec::new() };
-        let Ok(reply) = Message::from_vec(&reply) else { return Vec::new() };
-        reply.answers.iter().take(RECORDS_MAX).filter_map(record).collect()
+        self.ask(config, &message.to_vec().ok()?, Transport::Udp).await
+    }
+}
+
+/// The right to do what `next` says, unless too many do.
+pub(super) fn permit(recursors: &Recursors, responder: &Responder, next: &Next) -> Option<OwnedSemaphorePermit> {
+    match next {
+        Next::Ask { .. } => responder.asking()?.permit(),
+        Next::Drop | Next::Send | Next::Forward | Next::Resolve { .. } => recursors.permit(),
     }
 }
 
@@ -117,11 +128,18 @@ pub(super) async fn finish(
                 *reply = answer;
             }
         }
+        Next::Ask { reverse } => {
+            if let Some(asking) = responder.asking() {
+                let asked = Instant::now();
+                asking.finish(recursors, &config, request, transport, reverse, reply).await;
+                responder.time(if reverse { Asked::Reverse } else { Asked::Domain }, asked);
+            }
+        }
         Next::Resolve { names, seed } => {
             let mut resolved = BTreeMap::new();
             for name in names.into_iter().take(NAMES_MAX) {
-                let records = recursors.resolve(&config, &name).await;
-                resolved.insert(name, records);
+                let reply = recursors.resolve(&config, &name).await.unwrap_or_default();
+                resolved.insert(name, records(&reply));
             }
             responder.again(request, transport, seed, &resolved, reply);
         }
@@ -165,6 +183,12 @@ fn belongs(question: &[u8], reply: &[u8]) -> bool {
 fn is_answer(reply: &[u8]) -> bool {
     let code = ResponseCode::from_low(reply[3] & 0x0f);
     code == ResponseCode::NoError || code == ResponseCode::NXDomain
+}
+
+/// What a reply to [`Recursors::resolve`] says. Nothing when it makes no sense.
+pub(super) fn records(reply: &[u8]) -> Vec<Record> {
+    let Ok(reply) = Message::from_vec(reply) else { return Vec::new() };
+    reply.answers.iter().take(RECORDS_MAX).filter_map(record).collect()
 }
 
 fn record(found: &hickory_proto::rr::Record) -> Option<Record> {

@@ -7,11 +7,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use agent_core::dns::name::{Question, parse};
 use agent_core::dns::trim::{self, Room, trim};
-use agent_core::dns::{self, Answer, Code, DnsConfig, Record, Verdict, View};
+use agent_core::dns::{self, Answer, Code, DnsConfig, Kind, Record, Verdict, View};
+use agent_core::state::State;
 use agent_core::store::Store;
 use arc_swap::ArcSwap;
 
+use super::Source;
+use super::ask::Asking;
 use super::cache::Cache;
 use super::packet::{self, Encoding, MESSAGE_BYTES_MAX, Request, Unreadable};
 use crate::env::Env;
@@ -43,6 +47,11 @@ pub enum Next {
         /// Repeats the order of instances.
         seed: u64,
     },
+    /// Ask servers, who have the catalog. The buffer holds what to send if none can be reached.
+    Ask {
+        /// It is about the name of an address: what servers do not know, recursors may.
+        reverse: bool,
+    },
 }
 
 /// What a question was about, for metrics.
@@ -67,6 +76,38 @@ pub struct Responded {
 
 /// Responds to the packet `bytes` with what is left in `out`. Pure, and takes any bytes: the fuzzer's way in.
 pub fn respond(view: View<'_>, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Responded {
+    respond_as(view, !view.config.recursors.is_empty(), bytes, transport, out)
+}
+
+/// Responds where there is no catalog: what needs one is left to servers. `view` is of an empty state.
+pub fn relay(view: View<'_>, bytes: &[u8], transport: Transport, out: &mut Vec<u8>) -> Responded {
+    let responded = respond(view, bytes, transport, out);
+    let Ok(request) = packet::decode(bytes) else { return responded };
+    let reverse = match parse(&request.name, request.kind, view.config) {
+        Question::Foreign | Question::Reverse(None) => return responded,
+        Question::Reverse(Some(_)) => true,
+        // Without servers the domain has no name servers: that much is known here.
+        _ if matches!(request.kind, Kind::Soa | Kind::Ns) => false,
+        _ if request.kind == Kind::Axfr => return responded,
+        Question::Address(_) | Question::NoAddress | Question::Unknown => return responded,
+        Question::Node { .. } | Question::Service { .. } => {
+            let recursion_available = !view.config.recursors.is_empty();
+            let encoding = Encoding { recursion_available, compress: true, edns: true };
+            packet::encode(bytes, &request, &Answer::empty(Code::ServFail), encoding, out);
+            false
+        }
+    };
+    Responded { next: Next::Ask { reverse }, ..responded }
+}
+
+/// As [`respond`], for an agent of which is known whether it has recursors, but not which.
+pub(super) fn respond_as(
+    view: View<'_>,
+    recursion: bool,
+    bytes: &[u8],
+    transport: Transport,
+    out: &mut Vec<u8>,
+) -> Responded {
     let other = |next| Responded { next, asked: Asked::Other };
     let request = match packet::decode(bytes) {
         Ok(request) => request,
@@ -77,7 +118,7 @@ pub fn respond(view: View<'_>, bytes: &[u8], transport: Transport, out: &mut Vec
         }
     };
     let View { config, seed, .. } = view;
-    let alone = config.recursors.is_empty();
+    let alone = !recursion;
     let failed = |code| Answer { authoritative: false, ..Answer::empty(code) };
     let verdict = dns::answer(&view, &request.name, request.kind);
     let asked = asked(&verdict, &request);
@@ -150,9 +191,14 @@ fn shorten(bytes: &[u8], request: &Request, answer: Answer, encoding: Encoding, 
     }
 }
 
-/// Responds from the running agent's catalog.
+enum Catalog {
+    Here(Arc<Store>),
+    AtServers(Asking),
+}
+
+/// Responds for the running agent.
 pub(super) struct Responder {
-    store: Arc<Store>,
+    catalog: Catalog,
     config: Arc<ArcSwap<DnsConfig>>,
     datacenter: String,
     env: Env,
@@ -162,13 +208,17 @@ pub(super) struct Responder {
 
 impl Responder {
     pub(super) fn new(
-        store: Arc<Store>,
+        source: Source,
         config: Arc<ArcSwap<DnsConfig>>,
         datacenter: String,
         env: Env,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Responder { store, config, datacenter, env, metrics, nothing_resolved: BTreeMap::new() }
+        let catalog = match source {
+            Source::Here(store) => Catalog::Here(store),
+            Source::Servers(servers) => Catalog::AtServers(Asking::new(servers)),
+        };
+        Responder { catalog, config, datacenter, env, metrics, nothing_resolved: BTreeMap::new() }
     }
 
     /// The policy of the moment.
@@ -186,21 +236,39 @@ impl Responder {
     ) -> Next {
         let started = tokio::time::Instant::now();
         let seed = self.env.random.u64();
-        let responded = self.with_view(seed, &self.nothing_resolved, |view, config| {
-            match cache.is_some_and(|cache| cache.answer(&view, config, bytes, out)) {
-                true => Responded { next: Next::Send, asked: Asked::Domain },
-                false => respond(view, bytes, transport, out),
-            }
-        });
-        let timer = match responded.asked {
-            Asked::Domain => Some(Timer::DnsDomainQuery),
-            Asked::Reverse => Some(Timer::DnsPtrQuery),
-            Asked::Other => None,
+        let responded = match &self.catalog {
+            Catalog::Here(store) => self.with_view(&store.snapshot(), seed, &self.nothing_resolved, |view, config| {
+                match cache.is_some_and(|cache| cache.answer(&view, config, bytes, out)) {
+                    true => Responded { next: Next::Send, asked: Asked::Domain },
+                    false => respond(view, bytes, transport, out),
+                }
+            }),
+            Catalog::AtServers(asking) => self
+                .with_view(&asking.nothing, seed, &self.nothing_resolved, |view, _| relay(view, bytes, transport, out)),
         };
-        if let Some(timer) = timer {
-            self.metrics.time(timer, started.elapsed().as_secs_f64() * 1000.0);
+        // What servers are asked is timed when they have answered.
+        if !matches!(responded.next, Next::Ask { .. }) {
+            self.time(responded.asked, started);
         }
         responded.next
+    }
+
+    /// Times an answer from `started` until now.
+    pub(super) fn time(&self, asked: Asked, started: tokio::time::Instant) {
+        let timer = match asked {
+            Asked::Domain => Timer::DnsDomainQuery,
+            Asked::Reverse => Timer::DnsPtrQuery,
+            Asked::Other => return,
+        };
+        self.metrics.time(timer, started.elapsed().as_secs_f64() * 1000.0);
+    }
+
+    /// Where the catalog is asked for, if it is not here.
+    pub(super) fn asking(&self) -> Option<&Asking> {
+        match &self.catalog {
+            Catalog::Here(_) => None,
+            Catalog::AtServers(asking) => Some(asking),
+        }
     }
 
     /// Responds again, knowing what recursors said.
@@ -213,19 +281,21 @@ impl Responder {
         out: &mut Vec<u8>,
     ) {
         // Whatever is still unresolved stays so: the answer in the buffer is the best there is.
-        let _ = self.with_view(seed, resolved, |view, _| respond(view, bytes, transport, out));
+        if let Catalog::Here(store) = &self.catalog {
+            self.with_view(&store.snapshot(), seed, resolved, |view, _| respond(view, bytes, transport, out));
+        }
     }
 
     fn with_view(
         &self,
+        state: &State,
         seed: u64,
         resolved: &BTreeMap<String, Vec<Record>>,
         act: impl FnOnce(View<'_>, &Arc<DnsConfig>) -> Responded,
     ) -> Responded {
-        let state = self.store.snapshot();
         let config = self.config.load();
         let unix_s = u32::try_from(self.env.clock.wall_ms() / 1000).unwrap_or(u32::MAX);
         let datacenter = &self.datacenter;
-        act(View { state: &state, config: &config, datacenter, unix_s, seed, resolved }, &config)
+        act(View { state, config: &config, datacenter, unix_s, seed, resolved }, &config)
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 
 use super::packet::MESSAGE_BYTES_MAX;
-use super::recursor::{Recursors, finish};
+use super::recursor::{Recursors, finish, permit};
 use super::respond::{Next, Responder, Transport};
 
 /// Connections open at a time on one address; more wait to be accepted.
@@ -54,8 +54,8 @@ async fn converse(mut stream: TcpStream, responder: &Responder, recursors: &Recu
         match next {
             Next::Drop => return Ok(()),
             Next::Send => {}
-            Next::Forward | Next::Resolve { .. } => {
-                if let Some(_permit) = recursors.permit() {
+            Next::Forward | Next::Resolve { .. } | Next::Ask { .. } => {
+                if let Some(_permit) = permit(recursors, responder, &next) {
                     finish(recursors, responder, &request, Transport::Tcp, next, &mut reply).await;
                 }
             }

@@ -256,7 +256,7 @@ impl World {
             addresses: vec!["127.0.0.1:0".parse().expect("an address")],
             config: self.config.clone(),
             datacenter: "dc1".to_owned(),
-            store: Arc::new(Store::new(self.state.clone())),
+            source: Source::Here(Arc::new(Store::new(self.state.clone()))),
             env: Env::real(),
             metrics: Arc::new(Metrics::new(Env::real().clock, Naming::default(), &[])),
         }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind as bind_socket, socket_with, sockopt};
 use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
 
 use super::cache::Cache;
 use super::packet::MESSAGE_BYTES_MAX;
-use super::recursor::{Recursors, finish};
+use super::recursor::{Recursors, finish, permit};
 use super::respond::{Next, Responder, Transport};
 
 /// The longest request read, in bytes. Questions are far smaller; what is longer reads as malformed.
@@ -34,6 +35,8 @@ pub(super) async fn serve(socket: UdpSocket, responder: Arc<Responder>, recursor
     let mut request = vec![0; REQUEST_BYTES_MAX];
     let mut reply = Vec::with_capacity(MESSAGE_BYTES_MAX);
     let mut cache = Cache::new();
+    // Dropped with this task, so nothing holds the socket when the server is gone.
+    let mut waiting = JoinSet::new();
     loop {
         // Errors of a UDP socket are about earlier datagrams (nobody there); the next one may be fine.
         if socket.readable().await.is_err() {
@@ -45,19 +48,22 @@ pub(super) async fn serve(socket: UdpSocket, responder: Arc<Responder>, recursor
             match responder.first(bytes, Transport::Udp, Some(&mut cache), &mut reply) {
                 Next::Drop => {}
                 Next::Send => send(&socket, &reply, client).await,
-                next @ (Next::Forward | Next::Resolve { .. }) => match recursors.permit() {
-                    Some(permit) => {
-                        let (socket, responder, recursors) = (socket.clone(), responder.clone(), recursors.clone());
-                        let (bytes, mut reply) = (bytes.to_vec(), reply.clone());
-                        tokio::spawn(async move {
-                            finish(&recursors, &responder, &bytes, Transport::Udp, next, &mut reply).await;
-                            send(&socket, &reply, client).await;
-                            drop(permit);
-                        });
+                next @ (Next::Forward | Next::Resolve { .. } | Next::Ask { .. }) => {
+                    match permit(&recursors, &responder, &next) {
+                        Some(permit) => {
+                            while waiting.try_join_next().is_some() {}
+                            let (socket, responder, recursors) = (socket.clone(), responder.clone(), recursors.clone());
+                            let (bytes, mut reply) = (bytes.to_vec(), reply.clone());
+                            waiting.spawn(async move {
+                                finish(&recursors, &responder, &bytes, Transport::Udp, next, &mut reply).await;
+                                send(&socket, &reply, client).await;
+                                drop(permit);
+                            });
+                        }
+                        // As many of its kind as may run are running: what is in the buffer has to do.
+                        None => send(&socket, &reply, client).await,
                     }
-                    // As many recursions as may run are running: what is in the buffer has to do.
-                    None => send(&socket, &reply, client).await,
-                },
+                }
             }
         }
         tokio::task::yield_now().await;

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::dns::Reply;
 use crate::env::{BoxFuture, Env, ListenAddress};
 use crate::http::Response;
 
@@ -33,8 +34,8 @@ impl Serve for Desk {
         Box::pin(async { Response::empty(hyper::StatusCode::NOT_FOUND) })
     }
 
-    fn dns(&self, _: DnsHead, _: Bytes) -> BoxFuture<'static, Vec<u8>> {
-        Box::pin(async { Vec::new() })
+    fn dns(&self, _: &DnsHead, _: &[u8]) -> Result<Reply, String> {
+        Err("there is no catalog".to_owned())
     }
 }
 

@@ -15,6 +15,8 @@ use tokio::sync::mpsc;
 use super::frame::{DnsHead, Head, HttpHead, PAYLOAD_BYTES_MAX, ReplyHead};
 use super::pool::{CallError, Lane, Pool};
 use super::server::Serve;
+use crate::dns::packet::MESSAGE_BYTES_MAX;
+use crate::dns::{DnsDesk, Question, Reply};
 use crate::env::BoxFuture;
 use crate::http::error::ApiError;
 use crate::http::response::Content;
@@ -65,7 +67,9 @@ impl Pool {
         let (status, headers, size_bytes) = match head {
             ReplyHead::Http { status, headers, size_bytes } => (status, headers, size_bytes),
             ReplyHead::Refused(why) => return Err(CallError::Refused(why)),
-            ReplyHead::Done => return Err(CallError::Lost("the answer is no http response".to_owned())),
+            ReplyHead::Done | ReplyHead::Dns(_) => {
+                return Err(CallError::Lost("the answer is no http response".to_owned()));
+            }
         };
         let status = StatusCode::from_u16(status).map_err(|error| CallError::Lost(error.to_string()))?;
         let body = match size_bytes {
@@ -82,12 +86,22 @@ impl Pool {
         Ok(Response { status, headers: header_map(headers), body })
     }
 
-    /// Has a server answer a DNS packet.
+    /// Has a server answer a DNS question.
     ///
     /// # Errors
-    /// [`CallError`].
-    pub async fn forward_dns(&self, to: SocketAddr, head: DnsHead, packet: Bytes) -> Result<Bytes, CallError> {
-        self.ask(to, Lane::Requests, &Head::Dns(head), packet).await
+    /// [`CallError`]; after any of them another server may be asked.
+    pub async fn forward_dns(&self, to: SocketAddr, question: Question) -> Result<Reply, CallError> {
+        let Question { head, packet } = question;
+        let (head, mut reader) = self.call(to, Lane::Requests, &Head::Dns(head), packet).await?;
+        let head = match head {
+            ReplyHead::Dns(head) => head,
+            ReplyHead::Refused(why) => return Err(CallError::Refused(why)),
+            ReplyHead::Done | ReplyHead::Http { .. } => {
+                return Err(CallError::Lost("the answer is no dns answer".to_owned()));
+            }
+        };
+        let packet = reader.rest(MESSAGE_BYTES_MAX).await.map_err(|error| CallError::Lost(error.to_string()))?;
+        Ok(Reply { head, packet })
     }
 }
 
@@ -106,17 +120,14 @@ async fn pass_on(mut reader: super::frame::Reader<hyper::body::Incoming>, sender
     }
 }
 
-/// Answers a DNS packet; empty when it deserves no answer.
-pub type AnswerDns = Arc<dyn Fn(DnsHead, Bytes) -> BoxFuture<'static, Vec<u8>> + Send + Sync>;
-
 /// What a server answers others with.
 pub struct ServerDesk {
     /// The consensus handle.
     pub consensus: Consensus,
     /// The HTTP API.
     pub api: Arc<Api>,
-    /// Answers a DNS packet; whether it came over TCP, and from whom.
-    pub dns: AnswerDns,
+    /// Answers DNS questions.
+    pub dns: DnsDesk,
 }
 
 impl Serve for ServerDesk {
@@ -135,7 +146,7 @@ impl Serve for ServerDesk {
         })
     }
 
-    fn dns(&self, head: DnsHead, packet: Bytes) -> BoxFuture<'static, Vec<u8>> {
-        (self.dns)(head, packet)
+    fn dns(&self, head: &DnsHead, packet: &[u8]) -> Result<Reply, String> {
+        self.dns.answer(head, packet)
     }
 }

@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use agent_raft::Rpc;
@@ -70,13 +71,41 @@ pub struct HttpHead {
     pub peer: Option<SocketAddr>,
 }
 
-/// A DNS question's way.
+/// How a DNS question came to a client agent, and how that agent wants it answered. The payload is the packet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DnsHead {
     /// Whether it came over TCP: then the answer may be long.
     pub tcp: bool,
-    /// Who asked.
-    pub peer: Option<SocketAddr>,
+    /// The client's policy, as [`crate::dns::policy`] writes it.
+    pub policy: Arc<[u8]>,
+    /// What the client found out after a [`DnsReply::Resolve`]. It is used for this answer and nothing else.
+    pub resolved: Option<Resolved>,
+}
+
+/// What a client's recursors said about names that an answer points to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// Repeats the order of instances.
+    pub seed: u64,
+    /// Names and the recursors' packets about them, which are empty if there was none.
+    pub replies: Vec<(String, Vec<u8>)>,
+}
+
+/// What a server says to a DNS question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DnsReply {
+    /// The payload is the answer; without one the question deserves none.
+    Whole,
+    /// Not in the catalog, and perhaps elsewhere: ask your recursors. There is no payload.
+    Recurse,
+    /// The answer points to names outside of the domain, and is the payload as far as it goes without them: ask your
+    /// recursors, and then again with what they said.
+    Resolve {
+        /// The names.
+        names: Vec<String>,
+        /// For [`Resolved::seed`].
+        seed: u64,
+    },
 }
 
 /// What an answer is. Variants are only appended.
@@ -95,6 +124,8 @@ pub enum ReplyHead {
         /// The body's length; `None` when it comes bit by bit.
         size_bytes: Option<u64>,
     },
+    /// A DNS answer; the payload is as it says.
+    Dns(DnsReply),
 }
 
 /// Why something could not be read.

@@ -25,7 +25,7 @@ pub mod transport;
 use std::fmt;
 use std::sync::Arc;
 
-pub use frame::{DnsHead, HttpHead};
+pub use frame::{DnsHead, DnsReply, HttpHead};
 pub use pool::{CallError, Pool};
 pub use server::{Counts, Serve, serve};
 pub use transport::RpcTransport;

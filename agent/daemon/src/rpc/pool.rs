@@ -131,7 +131,7 @@ impl Pool {
         match head {
             ReplyHead::Done => reader.rest(PAYLOAD_BYTES_MAX).await.map_err(|error| CallError::Lost(error.to_string())),
             ReplyHead::Refused(why) => Err(CallError::Refused(why)),
-            ReplyHead::Http { .. } => Err(CallError::Lost("an http response was not asked for".to_owned())),
+            ReplyHead::Http { .. } | ReplyHead::Dns(_) => Err(CallError::Lost("it answers something else".to_owned())),
         }
     }
 
@@ -193,7 +193,7 @@ impl Pool {
         match exchange(&mut open, Framed::whole(&Head::Hello(hello), Bytes::new())).await {
             Ok((ReplyHead::Done, _)) => Ok(open),
             Ok((ReplyHead::Refused(why), _)) => Err(why),
-            Ok((ReplyHead::Http { .. }, _)) => Err("it does not speak our language".to_owned()),
+            Ok((ReplyHead::Http { .. } | ReplyHead::Dns(_), _)) => Err("it does not speak our language".to_owned()),
             Err(error) => Err(error.to_string()),
         }
     }

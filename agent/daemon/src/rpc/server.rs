@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 
 use super::Identity;
 use super::frame::{DnsHead, FrameError, Framed, Head, Hello, HttpHead, PAYLOAD_BYTES_MAX, Reader, ReplyHead};
+use crate::dns::Reply;
 use crate::env::{BoxFuture, Listener, Stream};
 use crate::http::Response;
 use crate::http::response::Content;
@@ -55,8 +56,11 @@ pub trait Serve: Send + Sync + 'static {
     /// Answers an HTTP request as if it had come in here. Dropped when whoever asked is gone.
     fn http(&self, head: HttpHead, body: Bytes) -> BoxFuture<'static, Response>;
 
-    /// Answers a DNS packet; empty when it deserves no answer.
-    fn dns(&self, head: DnsHead, packet: Bytes) -> BoxFuture<'static, Vec<u8>>;
+    /// Answers a DNS question, at once.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    fn dns(&self, head: &DnsHead, packet: &[u8]) -> Result<Reply, String>;
 }
 
 /// What happened so far, for metrics.
@@ -204,7 +208,10 @@ impl Desk {
                 drop(budget);
                 Ok(http_reply(self.serve.http(head, payload).await))
             }
-            Head::Dns(head) => Ok(Framed::whole(&ReplyHead::Done, self.serve.dns(head, payload).await.into())),
+            Head::Dns(head) => {
+                let Reply { head, packet } = self.serve.dns(&head, &payload)?;
+                Ok(Framed::whole(&ReplyHead::Dns(head), packet))
+            }
         }
     }
 

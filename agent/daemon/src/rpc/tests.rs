@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::frame::{Framed, HEAD_BYTES_MAX, Head, Hello, PROTOCOL_VERSION, Reader, ReplyHead, encode};
 use super::pool::Lane;
 use super::*;
+use crate::dns::{Question, Reply};
 use crate::env::{BoxFuture, Env, ListenAddress};
 use crate::http::Response;
 use crate::http::response::Content;
@@ -61,8 +62,9 @@ impl Serve for Echo {
         })
     }
 
-    fn dns(&self, head: DnsHead, packet: Bytes) -> BoxFuture<'static, Vec<u8>> {
-        Box::pin(async move { [packet.as_ref(), if head.tcp { b"tcp" } else { b"udp" }].concat() })
+    fn dns(&self, head: &DnsHead, packet: &[u8]) -> Result<Reply, String> {
+        let packet = [packet, if head.tcp { b"tcp" } else { b"udp" }, &head.policy].concat();
+        Ok(Reply { head: DnsReply::Whole, packet: packet.into() })
     }
 }
 
@@ -166,9 +168,10 @@ async fn a_thousand_blocking_queries_share_a_connection_with_others() {
         tokio::task::yield_now().await;
     }
 
-    let answer = pool.forward_dns(address, DnsHead { tcp: true, peer: None }, Bytes::from_static(b"?")).await.unwrap();
+    let head = DnsHead { tcp: true, policy: b"!".as_slice().into(), resolved: None };
+    let answer = pool.forward_dns(address, Question { head, packet: Bytes::from_static(b"?") }).await.unwrap();
 
-    assert_eq!(answer, "?tcp");
+    assert_eq!(answer, Reply { head: DnsReply::Whole, packet: Bytes::from_static(b"?tcp!") });
 }
 
 #[tokio::test]
