@@ -14,6 +14,11 @@ use std::time::Duration;
 
 use crate::Instant;
 use crate::reconcile::Presence;
+use crate::state::tables::AutopilotConfig;
+
+mod report;
+
+pub use report::{Report, ServerReport, report};
 
 /// What an operator may set (`autopilot` in the configuration, `operator autopilot set-config`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,12 +38,20 @@ pub struct Settings {
 impl Default for Settings {
     /// Consul's defaults.
     fn default() -> Self {
+        Settings::from(&AutopilotConfig::default())
+    }
+}
+
+impl From<&AutopilotConfig> for Settings {
+    /// What the stored record means to the rules.
+    fn from(config: &AutopilotConfig) -> Self {
+        let time = |nanoseconds: i64| Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(0));
         Settings {
-            cleanup_dead_servers: true,
-            last_contact_max: Duration::from_millis(200),
-            trailing_logs_max: 250,
-            quorum_min: 0,
-            stabilization: Duration::from_secs(10),
+            cleanup_dead_servers: config.cleanup_dead_servers,
+            last_contact_max: time(config.last_contact_threshold_ns),
+            trailing_logs_max: config.max_trailing_logs,
+            quorum_min: usize::try_from(config.min_quorum).unwrap_or(usize::MAX),
+            stabilization: time(config.server_stabilization_time_ns),
         }
     }
 }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use agent_core::state::command::{CatalogVerb, KvOp, KvWrite, Register, TxnOp};
 use agent_core::state::tables::{
-    Check, CheckDefinition, Node, Service, ServiceAddress, Session, SessionBehavior, Status, Weights,
+    AutopilotConfig, Check, CheckDefinition, Node, Service, ServiceAddress, Session, SessionBehavior, Status, Weights,
 };
 use agent_core::state::{Command, Proposal, State, apply, snapshot};
 
@@ -60,7 +60,25 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("txn", Command::Txn(txn())),
     ];
     all.extend(kv_ops().into_iter().map(|(name, op)| (name, Command::Kv(op))));
+    all.push(("autopilot", autopilot(None)));
+    all.push(("autopilot-cas", autopilot(Some(7))));
     all
+}
+
+fn autopilot(cas: Option<u64>) -> Command {
+    let config = AutopilotConfig {
+        cleanup_dead_servers: true,
+        last_contact_threshold_ns: -5,
+        max_trailing_logs: 300,
+        min_quorum: 3,
+        server_stabilization_time_ns: 10_000_000_000,
+        redundancy_zone_tag: "zone".to_string(),
+        disable_upgrade_migration: true,
+        upgrade_version_tag: "version".to_string(),
+        create_index: 3,
+        modify_index: 4,
+    };
+    Command::Autopilot { config: Box::new(config), cas }
 }
 
 fn deregister(service_id: Option<&str>, check_id: Option<&str>) -> Command {
@@ -208,6 +226,7 @@ fn state() -> State {
         Command::Kv(KvOp::Set(write("gone"))),
         Command::Kv(KvOp::Delete { key: "gone".to_string() }),
         Command::SessionDestroy { id: "s1".to_string() },
+        autopilot(None),
     ];
     let mut state = State::default();
     for (index, command) in (1..).zip(commands) {

@@ -33,6 +33,6 @@ fn timer(command: &Command) -> Option<Timer> {
         Command::Kv(_) => Some(Timer::KvsApply),
         Command::SessionCreate(_) | Command::SessionDestroy { .. } => Some(Timer::SessionApply),
         Command::Txn(_) => Some(Timer::TxnApply),
-        Command::TombstoneReap { .. } => None,
+        Command::TombstoneReap { .. } | Command::Autopilot { .. } => None,
     }
 }

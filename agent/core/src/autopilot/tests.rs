@@ -169,3 +169,60 @@ fn contradicting_servers_form_nothing() {
     let alone = Candidate { bootstrap: true, ..candidate(2, 0) };
     assert!(founders(3, &[candidate(1, 3), alone]).unwrap_err().contains("s2 has bootstrap mode"));
 }
+
+#[test]
+fn a_stored_record_says_what_the_rules_go_by() {
+    let config = AutopilotConfig {
+        cleanup_dead_servers: false,
+        last_contact_threshold_ns: 300,
+        server_stabilization_time_ns: -1,
+        min_quorum: 3,
+        ..AutopilotConfig::default()
+    };
+    let expected = Settings {
+        cleanup_dead_servers: false,
+        last_contact_max: Duration::from_nanos(300),
+        trailing_logs_max: 250,
+        quorum_min: 3,
+        stabilization: Duration::ZERO,
+    };
+    assert_eq!(Settings::from(&config), expected);
+}
+
+/// The report of server 1, which leads and has looked once at the start.
+fn reported(now: Instant, known: &[Known], peers: &[Peer]) -> Report {
+    let mut autopilot = Autopilot::default();
+    look(&mut autopilot, at(0), known, &[peer(1, true), peer(2, true), peer(3, true)]);
+    report(now, &Settings::default(), View { own_id: "id-1", known, peers }, autopilot.health())
+}
+
+#[test]
+fn a_report_says_who_is_well_and_since_when() {
+    let pool = [known(1, Presence::Alive), known(2, Presence::Alive), known(3, Presence::Alive)];
+    let well = [peer(1, true), peer(2, true), peer(3, true)];
+    let report = reported(at(5), &pool, &well);
+    assert!(report.healthy && report.servers.iter().all(|server| server.healthy && server.since == at(0)));
+    assert_eq!(report.failure_tolerance, 1);
+}
+
+#[test]
+fn one_server_that_is_not_well_makes_all_unhealthy() {
+    let pool = [known(1, Presence::Alive), known(2, Presence::Alive), known(3, Presence::Alive)];
+    let silent = Peer { silence: None, ..peer(3, true) };
+    let report = reported(at(5), &pool, &[peer(1, true), peer(2, true), silent]);
+    let seen: Vec<_> = report.servers.iter().map(|server| (server.healthy, server.since)).collect();
+    assert_eq!(seen, [(true, at(0)), (true, at(0)), (false, at(5))]);
+    assert_eq!((report.healthy, report.failure_tolerance), (false, 0));
+}
+
+#[test]
+fn followers_without_a_vote_count_for_health_but_not_for_tolerance() {
+    let pool = [known(1, Presence::Alive), known(2, Presence::Failed)];
+    let report = reported(at(5), &pool, &[peer(1, true), peer(2, false)]);
+    assert_eq!((report.healthy, report.failure_tolerance), (false, 0));
+}
+
+#[test]
+fn no_servers_are_not_a_healthy_cluster() {
+    assert!(!reported(at(5), &[], &[]).healthy);
+}

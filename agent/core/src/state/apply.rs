@@ -47,6 +47,7 @@ fn run(write: &mut Write<'_>, command: &Command) -> Reply {
             write.reap(*up_to);
             Reply::Done
         }
+        Command::Autopilot { config, cas } => write.autopilot(config, *cas),
     }
 }
 

@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::tables::{Check, CheckId, Index, KvEntry, Node, NodeName, Service, ServiceId, Session, SessionId, UnixMs};
+use super::tables::{
+    AutopilotConfig, Check, CheckId, Index, KvEntry, Node, NodeName, Service, ServiceId, Session, SessionId, UnixMs,
+};
 use crate::watch::Topic;
 
 /// The version byte in front of every stored command.
@@ -55,6 +57,13 @@ pub enum Command {
     TombstoneReap {
         /// The newest index to forget.
         up_to: Index,
+    },
+    /// Write how the leader cares for the servers. Indexes inside the record are ignored.
+    Autopilot {
+        /// What to write.
+        config: Box<AutopilotConfig>,
+        /// Write only if the record's modify index is this; zero means that there must be none.
+        cas: Option<Index>,
     },
 }
 
@@ -226,7 +235,7 @@ pub struct Applied {
 pub enum Reply {
     /// Done: the answer to every command without a condition.
     Done,
-    /// Whether a conditional write (`Cas`, `Lock`, `Unlock`, `DeleteCas`) happened.
+    /// Whether a conditional write (`Cas`, `Lock`, `Unlock`, `DeleteCas`, `Autopilot` with an index) happened.
     Bool(bool),
     /// What a transaction read or wrote, in order; deletions leave nothing.
     Txn(Vec<TxnResult>),

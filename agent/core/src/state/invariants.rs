@@ -110,6 +110,8 @@ fn indexes(state: &State) -> Result<(), String> {
     records("kv", kv, tables.kv)?;
     records("sessions", sessions, tables.sessions)?;
     records("tombstones", tombstones, tables.kv)?;
+    let autopilot = state.autopilot.iter().map(|config| (config.create_index, config.modify_index));
+    records("autopilot", autopilot, state.index)?;
     let newest = [
         tables.nodes,
         tables.services,

@@ -9,6 +9,7 @@
 //! agree on travels inside the [`command::Proposal`].
 
 pub mod apply;
+mod autopilot;
 pub mod catalog;
 pub mod command;
 pub mod invariants;

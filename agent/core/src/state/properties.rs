@@ -135,6 +135,8 @@ fn command() -> impl Strategy<Value = Command> {
         1 => one_of(&SESSIONS).prop_map(|id| Command::SessionDestroy { id }),
         3 => prop::collection::vec(txn_op(), 0..4).prop_map(Command::Txn),
         1 => index().prop_map(|up_to| Command::TombstoneReap { up_to }),
+        1 => prop::option::of(index())
+            .prop_map(|cas| Command::Autopilot { config: Box::default(), cas }),
     ]
 }
 

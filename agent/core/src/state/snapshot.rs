@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::stored::{DecodeError, from_postcard, to_postcard};
 use super::tables::{
-    Check, Index, KvEntry, Node, NodeName, Service, ServiceName, Session, State, TableIndexes, UnixMs, fold,
+    AutopilotConfig, Check, Index, KvEntry, Node, NodeName, Service, ServiceName, Session, State, TableIndexes, UnixMs,
+    fold,
 };
 
 /// The version byte in front of every snapshot.
@@ -48,6 +49,8 @@ enum Record {
     NodeIndex(NodeName, Index),
     /// The last record: how many there were before it.
     End { records: u64 },
+    /// How the leader cares for the servers.
+    Autopilot(Arc<AutopilotConfig>),
 }
 
 /// The stored form of `state`, in memory.
@@ -92,6 +95,7 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(state.lock_delays.iter().map(|(key, until_ms)| Record::LockDelay(key.clone(), *until_ms)))
         .chain(state.service_indexes.iter().map(|(name, at)| Record::ServiceIndex(name.clone(), *at)))
         .chain(state.node_indexes.iter().map(|(name, at)| Record::NodeIndex(name.clone(), *at)))
+        .chain(state.autopilot.iter().cloned().map(Record::Autopilot))
 }
 
 /// Reads the stored form from memory.
@@ -182,6 +186,9 @@ fn insert(state: &mut State, record: Record) -> Result<(), DecodeError> {
         }
         Record::NodeIndex(name, at) => {
             state.node_indexes.insert(name, at);
+        }
+        Record::Autopilot(config) => {
+            state.autopilot = Some(config);
         }
         Record::End { .. } => return Err(malformed("a record after the last".to_string())),
     }

@@ -263,6 +263,51 @@ pub struct Session {
     pub modify_index: Index,
 }
 
+/// How the leader cares for the servers (`operator autopilot set-config`). There is one such record or none.
+///
+/// Durations are in nanoseconds and may be negative, as Consul takes them; the rules count those as zero.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AutopilotConfig {
+    /// Whether dead servers are removed without being asked.
+    pub cleanup_dead_servers: bool,
+    /// The longest silence of a healthy server.
+    pub last_contact_threshold_ns: i64,
+    /// How many entries a healthy server may be behind.
+    pub max_trailing_logs: u64,
+    /// No dead server is removed when fewer voters than this would remain.
+    pub min_quorum: u64,
+    /// How long a server must have been healthy before it gets a vote.
+    pub server_stabilization_time_ns: i64,
+    /// Kept for those who read it back; there are no redundancy zones.
+    pub redundancy_zone_tag: String,
+    /// Kept for those who read it back; servers are not replaced by version.
+    pub disable_upgrade_migration: bool,
+    /// Kept for those who read it back.
+    pub upgrade_version_tag: String,
+    /// When the record appeared.
+    pub create_index: Index,
+    /// When it was last written.
+    pub modify_index: Index,
+}
+
+impl Default for AutopilotConfig {
+    /// Consul's defaults.
+    fn default() -> Self {
+        AutopilotConfig {
+            cleanup_dead_servers: true,
+            last_contact_threshold_ns: 200_000_000,
+            max_trailing_logs: 250,
+            min_quorum: 0,
+            server_stabilization_time_ns: 10_000_000_000,
+            redundancy_zone_tag: String::new(),
+            disable_upgrade_migration: false,
+            upgrade_version_tag: String::new(),
+            create_index: 0,
+            modify_index: 0,
+        }
+    }
+}
+
 /// The last change of whole tables, and of what is no longer there to carry its own index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableIndexes {
@@ -319,6 +364,8 @@ pub struct State {
     pub service_indexes: OrdMap<ServiceName, Index>,
     /// The last change of each node: of itself, its services or its checks.
     pub node_indexes: OrdMap<NodeName, Index>,
+    /// How the leader cares for the servers; `None` until the first leader has said so.
+    pub autopilot: Option<Arc<AutopilotConfig>>,
     /// The last change of whole tables.
     pub indexes: TableIndexes,
 }
