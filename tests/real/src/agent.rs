@@ -9,6 +9,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, fs, thread};
 
+use crate::namespaces::Host;
+
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The longest an agent may take to lead, to stop, or to say an expected line.
@@ -30,10 +32,12 @@ impl Binary {
     /// When it is not there, with the command that puts it there.
     pub fn path(self) -> PathBuf {
         let path = match self {
-            // Test binaries lie in <target>/<profile>/deps, the agent beside that folder.
+            // Test binaries lie in <target>/<profile>/deps, the agent and programs of ours beside that folder.
             Binary::Lictor => {
-                let test = env::current_exe().expect("a running test has a path");
-                test.ancestors().nth(2).expect("tests run from a target folder").join("lictor")
+                let program = env::current_exe().expect("a running test has a path");
+                let folder = program.parent().expect("programs lie in a folder");
+                let above = folder.parent().expect("tests run from a target folder");
+                if folder.ends_with("deps") { above.join("lictor") } else { folder.join("lictor") }
             }
             Binary::Consul => {
                 let home = PathBuf::from(env::var_os("HOME").expect("HOME is set"));
@@ -73,6 +77,11 @@ impl Agent {
     /// Starts `binary agent` on `address` with these arguments.
     pub fn start_at(address: Ipv4Addr, binary: Binary, arguments: &[&str]) -> Agent {
         Agent::spawn(Command::new(binary.path()), address, arguments)
+    }
+
+    /// Starts `lictor agent` on a host of a private network.
+    pub fn start_on(host: &Host, arguments: &[&str]) -> Agent {
+        Agent::spawn(host.command(&Binary::Lictor.path()), host.address, arguments)
     }
 
     /// The same, but no file of it may grow past `file_kib_max`: a disk that is full.
@@ -156,6 +165,12 @@ impl Agent {
         let code = self.process.wait().expect("our own child can be waited for").code().expect("it exited by itself");
         self.said.extend(self.lines.iter());
         (code, self.said.join("\n"))
+    }
+
+    /// All it has said so far.
+    pub fn said(&mut self) -> &[String] {
+        self.said.extend(self.lines.try_iter());
+        &self.said
     }
 
     /// The process id.

@@ -38,10 +38,26 @@ impl Connection {
     /// # Errors
     /// As the operating system says.
     pub fn open(address: Ipv4Addr) -> io::Result<Connection> {
-        let stream = TcpStream::connect((address, 8500))?;
+        Connection::over(TcpStream::connect((address, 8500))?)
+    }
+
+    /// Speaks HTTP over a connection that is open.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn over(stream: TcpStream) -> io::Result<Connection> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         Ok(Connection { stream: BufReader::new(stream) })
+    }
+
+    /// Waits at most this long for each part of a response, instead of half a minute.
+    ///
+    /// # Errors
+    /// As the operating system says.
+    pub fn with_patience(self, patience: Duration) -> io::Result<Connection> {
+        self.stream.get_ref().set_read_timeout(Some(patience))?;
+        Ok(self)
     }
 
     /// Sends a request and reads the response.

@@ -10,11 +10,11 @@ use agent_core::state::command::{KvOp, KvWrite};
 use agent_core::state::{Command, Reply, State};
 use agent_core::watch::Topic;
 use agent_raft::{Change, ReadMode, WriteError};
+use linear::{Answered, Asked, Call, Key};
 use tokio::time::{Instant, timeout};
 
 use super::Scene;
 use super::servers::Life;
-use crate::invariants::linear::{Answered, Asked, Call, Key};
 
 /// The keys that everybody writes.
 pub const KEYS: [&str; 3] = ["x", "y", "z"];

@@ -17,6 +17,7 @@ use agent_core::state::snapshot::encode;
 use agent_core::state::tables::{Node, Session};
 use agent_core::state::{Command, State};
 use agent_raft::{Change, ReadMode};
+use linear::Histories;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
@@ -28,7 +29,6 @@ use crate::disk::Speed;
 use crate::invariants::durability::Durability;
 use crate::invariants::index::IndexOrder;
 use crate::invariants::leader::Leaders;
-use crate::invariants::linear::Histories;
 use crate::invariants::prefix::Prefixes;
 use crate::outside::SimRandom;
 use crate::trace::Trace;

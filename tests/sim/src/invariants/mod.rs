@@ -3,7 +3,6 @@
 pub mod durability;
 pub mod index;
 pub mod leader;
-pub mod linear;
 pub mod lock;
 pub mod prefix;
 pub mod ttl;

@@ -1,0 +1,241 @@
+//! Servers and clients of one cluster, each agent on a host of its own that may be killed, paused, cut off or restarted.
+//!
+//! Every agent keeps its data directory and arguments, so it comes back as what it was. Whoever talks to an agent does
+//! so from its host: what happens to the network between hosts does not come between an agent and its user.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::agent::{Agent, PATIENCE, config_file};
+use crate::http::Response;
+use crate::namespaces::{Host, Network, SmallDisk};
+
+/// How long one answer may take before a test goes on without it.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
+
+/// A cluster. Dropping it kills its agents and removes its network.
+pub struct Pool {
+    // Dropped in this order: processes, then what they run on.
+    agents: Vec<Option<Agent>>,
+    members: Vec<Member>,
+    network: Network,
+    /// Holds the data directories, `s1` and so on.
+    folder: TempDir,
+    servers: usize,
+}
+
+/// What an agent is started with every time.
+struct Member {
+    name: String,
+    arguments: Vec<String>,
+}
+
+impl Pool {
+    /// Starts `servers` servers `s1`, `s2`… and then `clients` clients `c1`, `c2`…, all with this configuration (HCL).
+    /// Their places are counted from 0, servers first. Returns when all servers know a leader and each other.
+    pub fn start(servers: usize, clients: usize, config: &str) -> Pool {
+        Pool::start_with_disk(servers, clients, config, None)
+    }
+
+    /// The same, where the data of one agent is on a disk of its own.
+    pub fn start_with_disk(servers: usize, clients: usize, config: &str, disk: Option<(usize, &SmallDisk)>) -> Pool {
+        let network = Network::of(servers + clients);
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let config = config_file(folder.path(), "all.hcl", config);
+        let seeds: Vec<Ipv4Addr> = (0..servers).map(|place| network.host(place).address).collect();
+        let member = |place: usize| {
+            let is_server = place < servers;
+            let name =
+                if is_server { format!("s{}", place + 1) } else { format!("c{}", place - servers + 1) };
+            let data = match disk {
+                Some((full, disk)) if full == place => disk.path().join("data"),
+                Some(_) | None => folder.path().join(&name),
+            };
+            let mut arguments = vec![format!("-node={name}"), format!("-config-file={config}")];
+            arguments.push(format!("-data-dir={}", data.display()));
+            arguments.push("-retry-interval=1s".to_owned());
+            if is_server {
+                arguments.extend(["-server".to_owned(), format!("-bootstrap-expect={servers}")]);
+            }
+            arguments.extend(seeds.iter().map(|seed| format!("-retry-join={seed}")));
+            Member { name, arguments }
+        };
+        let members: Vec<Member> = (0..servers + clients).map(member).collect();
+        let agents = members.iter().map(|_| None).collect();
+        let mut pool = Pool { agents, members, network, folder, servers };
+        (0..servers).for_each(|place| pool.begin(place));
+        for place in 0..servers {
+            pool.wait_for_peers(place, servers);
+        }
+        (servers..servers + clients).for_each(|place| pool.begin(place));
+        for place in servers..servers + clients {
+            until(PATIENCE, "a client that reaches a leader", || pool.leader_seen_by(place));
+        }
+        pool
+    }
+
+    fn wait_for_peers(&self, place: usize, count: usize) {
+        until(PATIENCE, "a cluster with a leader", || {
+            let peers = self.get(place, "/v1/status/peers")?;
+            (peers.as_array()?.len() == count && self.leader_seen_by(place).is_some()).then_some(())
+        });
+    }
+
+    /// The places of the servers.
+    pub fn servers(&self) -> std::ops::Range<usize> {
+        0..self.servers
+    }
+
+    /// The places of the clients.
+    pub fn clients(&self) -> std::ops::Range<usize> {
+        self.servers..self.members.len()
+    }
+
+    /// The network the agents are on.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// Where an agent runs.
+    pub fn host(&self, place: usize) -> &Host {
+        self.network.host(place)
+    }
+
+    /// What an agent is called.
+    pub fn name(&self, place: usize) -> &str {
+        &self.members[place].name
+    }
+
+    /// Where the data directories are.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// An agent that runs.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn agent(&mut self, place: usize) -> &mut Agent {
+        self.agents[place].as_mut().expect("the agent runs")
+    }
+
+    /// Starts an agent that does not run.
+    pub fn begin(&mut self, place: usize) {
+        assert!(self.agents[place].is_none(), "{} runs already", self.members[place].name);
+        let arguments: Vec<&str> = self.members[place].arguments.iter().map(String::as_str).collect();
+        self.agents[place] = Some(Agent::start_on(self.network.host(place), &arguments));
+    }
+
+    fn take(&mut self, place: usize) -> Agent {
+        self.agents[place].take().expect("the agent runs")
+    }
+
+    /// `kill -9`. Returns what it had said.
+    pub fn kill(&mut self, place: usize) -> String {
+        let mut agent = self.take(place);
+        let said = agent.said().join("\n");
+        agent.kill();
+        said
+    }
+
+    /// SIGTERM; returns its exit code and all it said.
+    pub fn terminate(&mut self, place: usize) -> (i32, String) {
+        self.agent(place).signal(Signal::TERM);
+        self.wait(place)
+    }
+
+    /// Waits until an agent exits by itself; returns its exit code and all it said.
+    pub fn wait(&mut self, place: usize) -> (i32, String) {
+        self.take(place).wait()
+    }
+
+    /// Sends a signal to an agent.
+    pub fn signal(&mut self, place: usize, signal: Signal) {
+        self.agent(place).signal(signal);
+    }
+
+    /// Asks an agent over a connection of its own.
+    ///
+    /// # Errors
+    /// It does not answer in time, or not at all.
+    pub fn request(&self, place: usize, method: &str, path: &str, body: &[u8]) -> io::Result<Response> {
+        self.host(place).connect()?.with_patience(ANSWER_PATIENCE)?.request(method, path, body)
+    }
+
+    /// The JSON that an agent answers with 200; anything else is `None`.
+    pub fn get(&self, place: usize, path: &str) -> Option<Value> {
+        let answer = self.request(place, "GET", path, b"").ok().filter(|answer| answer.status == 200)?;
+        serde_json::from_slice(&answer.body).ok()
+    }
+
+    /// Writes a value through an agent; whether that was acknowledged.
+    pub fn put(&self, place: usize, key: &str, value: &str) -> bool {
+        let answer = self.request(place, "PUT", &format!("/v1/kv/{key}"), value.as_bytes());
+        answer.is_ok_and(|answer| answer.status == 200 && answer.text().trim() == "true")
+    }
+
+    /// What an agent answers when asked for a value with these parameters (`&stale`, say); `None` without an answer.
+    pub fn value(&self, place: usize, key: &str, parameters: &str) -> Option<String> {
+        let answer = self.request(place, "GET", &format!("/v1/kv/{key}?raw{parameters}"), b"").ok()?;
+        (answer.status == 200).then(|| answer.text())
+    }
+
+    /// Which server leads, as this agent sees it.
+    pub fn leader_seen_by(&self, place: usize) -> Option<usize> {
+        let leader = self.get(place, "/v1/status/leader")?;
+        let address: Ipv4Addr = leader.as_str()?.split(':').next()?.parse().ok()?;
+        self.servers().find(|server| self.host(*server).address == address)
+    }
+
+    /// Which server leads, once all running servers agree.
+    pub fn leader(&self) -> usize {
+        until(PATIENCE, "servers that agree on a leader", || {
+            let mut running = self.servers().filter(|place| self.agents[*place].is_some());
+            let leader = self.leader_seen_by(running.next()?)?;
+            (self.agents[leader].is_some() && running.all(|place| self.leader_seen_by(place) == Some(leader)))
+                .then_some(leader)
+        })
+    }
+
+    /// How a member looks to an agent: `alive`, `failed`, `left`…; `None` when it is not known.
+    pub fn status_of(&self, member: usize, seen_by: usize) -> Option<&'static str> {
+        let members = self.get(seen_by, "/v1/agent/members")?;
+        let found = members.as_array()?.iter().find(|found| found["Name"] == self.name(member))?;
+        // serf's numbers.
+        const NAMES: [&str; 5] = ["none", "alive", "leaving", "left", "failed"];
+        NAMES.get(usize::try_from(found["Status"].as_u64()?).ok()?).copied()
+    }
+}
+
+/// Looks until there is something to see, and returns it.
+///
+/// # Panics
+/// When there is nothing within `patience`.
+#[expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "processes run in real time")]
+pub fn until<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let began = std::time::Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(began.elapsed() < patience, "no {what} within {patience:?}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// Does something over and over until this much time has passed.
+#[expect(clippy::disallowed_types, clippy::disallowed_methods, reason = "processes run in real time")]
+pub fn throughout(time: Duration, mut act: impl FnMut()) {
+    let began = std::time::Instant::now();
+    while began.elapsed() < time {
+        act();
+        sleep(Duration::from_millis(20));
+    }
+}
