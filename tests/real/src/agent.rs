@@ -9,9 +9,10 @@ use std::sync::mpsc;
 use std::time::Duration;
 use std::{env, fs, thread};
 
-use crate::namespaces::Host;
-
 use rustix::process::{Pid, Signal, kill_process};
+
+use crate::namespaces::Host;
+use crate::pool::until;
 
 /// The longest an agent may take to lead, to stop, or to say an expected line.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -160,11 +161,19 @@ impl Agent {
     /// Waits until it exits by itself, and returns its exit code and all it said.
     ///
     /// # Panics
-    /// When it ended by a signal.
+    /// When it ended by a signal, or not within [`PATIENCE`].
     pub fn wait(mut self) -> (i32, String) {
-        let code = self.process.wait().expect("our own child can be waited for").code().expect("it exited by itself");
+        let status = until(PATIENCE, "end of the agent", || {
+            self.process.try_wait().expect("our own child can be waited for")
+        });
+        let code = status.code().expect("it exited by itself");
         self.said.extend(self.lines.iter());
         (code, self.said.join("\n"))
+    }
+
+    /// Whether it has ended without being waited for.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().expect("our own child can be waited for").is_some()
     }
 
     /// All it has said so far.

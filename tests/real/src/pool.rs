@@ -3,6 +3,7 @@
 //! Every agent keeps its data directory and arguments, so it comes back as what it was. Whoever talks to an agent does
 //! so from its host: what happens to the network between hosts does not come between an agent and its user.
 
+use std::fs;
 use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -35,6 +36,8 @@ pub struct Pool {
 struct Member {
     name: String,
     arguments: Vec<String>,
+    /// In its former lives.
+    said: Vec<String>,
 }
 
 impl Pool {
@@ -65,7 +68,7 @@ impl Pool {
                 arguments.extend(["-server".to_owned(), format!("-bootstrap-expect={servers}")]);
             }
             arguments.extend(seeds.iter().map(|seed| format!("-retry-join={seed}")));
-            Member { name, arguments }
+            Member { name, arguments, said: Vec::new() }
         };
         let members: Vec<Member> = (0..servers + clients).map(member).collect();
         let agents = members.iter().map(|_| None).collect();
@@ -133,27 +136,46 @@ impl Pool {
         self.agents[place] = Some(Agent::start_on(self.network.host(place), &arguments));
     }
 
+    /// Whether an agent was started and not taken down since; it may have ended by itself.
+    pub fn is_up(&self, place: usize) -> bool {
+        self.agents[place].is_some()
+    }
+
     fn take(&mut self, place: usize) -> Agent {
         self.agents[place].take().expect("the agent runs")
     }
 
-    /// `kill -9`. Returns what it had said.
-    pub fn kill(&mut self, place: usize) -> String {
+    /// `kill -9`.
+    pub fn kill(&mut self, place: usize) {
         let mut agent = self.take(place);
-        let said = agent.said().join("\n");
+        self.members[place].said.extend_from_slice(agent.said());
         agent.kill();
-        said
     }
 
-    /// SIGTERM; returns its exit code and all it said.
+    /// SIGTERM; returns its exit code and all it said in this life.
     pub fn terminate(&mut self, place: usize) -> (i32, String) {
         self.agent(place).signal(Signal::TERM);
         self.wait(place)
     }
 
-    /// Waits until an agent exits by itself; returns its exit code and all it said.
+    /// Waits until an agent exits by itself; returns its exit code and all it said in this life.
     pub fn wait(&mut self, place: usize) -> (i32, String) {
-        self.take(place).wait()
+        let (code, said) = self.take(place).wait();
+        self.members[place].said.extend(said.lines().map(str::to_owned));
+        (code, said)
+    }
+
+    /// Writes all that each agent said in all its lives into this folder, a file each.
+    ///
+    /// # Panics
+    /// When the folder can't be written.
+    pub fn write_logs(&mut self, folder: &Path) {
+        fs::create_dir_all(folder).expect("the folder can be made");
+        for (member, agent) in self.members.iter().zip(&mut self.agents) {
+            let now = agent.as_mut().map(Agent::said).unwrap_or_default();
+            let all = [&member.said, now].concat().join("\n");
+            fs::write(folder.join(format!("{}.log", member.name)), all).expect("the folder can be written");
+        }
     }
 
     /// Sends a signal to an agent.
