@@ -58,6 +58,12 @@ real *ARGS:
     cargo build --workspace --all-targets --quiet
     cargo nextest run --workspace -E 'package(real)' {{ARGS}}
 
+# A cluster of real processes under load for MINUTES, with a fault every twenty seconds chosen by SEED. As root.
+faults MINUTES="30" SEED="1" CLIENTS="2":
+    cargo build --release --quiet
+    cargo build --release --quiet -p real --bin faults
+    "${CARGO_TARGET_DIR:-target}/release/faults" {{MINUTES}} {{SEED}} {{CLIENTS}}
+
 # Fuzz every parser for SECONDS each.
 fuzz SECONDS="60":
     tests/fuzz/run {{SECONDS}}

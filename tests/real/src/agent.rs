@@ -163,9 +163,8 @@ impl Agent {
     /// # Panics
     /// When it ended by a signal, or not within [`PATIENCE`].
     pub fn wait(mut self) -> (i32, String) {
-        let status = until(PATIENCE, "end of the agent", || {
-            self.process.try_wait().expect("our own child can be waited for")
-        });
+        let status =
+            until(PATIENCE, "end of the agent", || self.process.try_wait().expect("our own child can be waited for"));
         let code = status.code().expect("it exited by itself");
         self.said.extend(self.lines.iter());
         (code, self.said.join("\n"))

@@ -55,8 +55,7 @@ impl Pool {
         let seeds: Vec<Ipv4Addr> = (0..servers).map(|place| network.host(place).address).collect();
         let member = |place: usize| {
             let is_server = place < servers;
-            let name =
-                if is_server { format!("s{}", place + 1) } else { format!("c{}", place - servers + 1) };
+            let name = if is_server { format!("s{}", place + 1) } else { format!("c{}", place - servers + 1) };
             let data = match disk {
                 Some((full, disk)) if full == place => disk.path().join("data"),
                 Some(_) | None => folder.path().join(&name),

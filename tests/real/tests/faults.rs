@@ -65,8 +65,11 @@ fn a_leader_that_slept_answers_no_stale_default_read_when_it_wakes() {
     until(PATIENCE, "acknowledged write", || pool.put(others[0], "key", "new").then_some(()));
     pool.signal(sleeper, Signal::CONT);
 
-    let answers: Vec<(u16, String)> =
-        asleep.iter_mut().map(|asleep| asleep.response().expect("it answers")).map(|it| (it.status, it.text())).collect();
+    let answers: Vec<(u16, String)> = asleep
+        .iter_mut()
+        .map(|asleep| asleep.response().expect("it answers"))
+        .map(|it| (it.status, it.text()))
+        .collect();
     assert!(answers.iter().all(|(status, text)| *status != 200 || text == "new"), "{answers:?}");
     until(PATIENCE, "answer of the one that slept", || pool.value(sleeper, "key", "").filter(|value| value == "new"));
     assert_eq!(pool.status_of(sleeper, others[0]), Some("alive"));
@@ -148,7 +151,11 @@ fn a_member_without_udp_stays_alive() {
     pool.network().cut_off(&[mute]);
     let cut = Instant::now();
     until(PATIENCE, "failed member", || pool.status_of(mute, 0).filter(|status| *status == "failed"));
-    assert!(cut.elapsed() < Duration::from_secs(8), "a dead one took {:?}: it was looked at for too short", cut.elapsed());
+    assert!(
+        cut.elapsed() < Duration::from_secs(8),
+        "a dead one took {:?}: it was looked at for too short",
+        cut.elapsed()
+    );
 }
 
 #[test]

@@ -244,7 +244,8 @@ impl User {
                         self.record.judge(Err(format!("agent {}: {what}", self.place + 1)));
                     }
                     index = now;
-                    let entry = serde_json::from_slice::<Value>(&answer.body).map_or(Value::Null, |list| list[0].clone());
+                    let entry =
+                        serde_json::from_slice::<Value>(&answer.body).map_or(Value::Null, |list| list[0].clone());
                     self.record.heard(self.place, number_in(&entry).unwrap_or(0).to_string());
                 }
                 Ok(_) | Err(_) => self.record.unanswered(),

@@ -52,7 +52,7 @@ impl Trouble {
         let any = usize::try_from(any).expect("a small number");
         let victim = leader.filter(|_| hits_leader).unwrap_or(any);
         match fault {
-            Fault::Kill => drop(pool.kill(victim)),
+            Fault::Kill => pool.kill(victim),
             Fault::Pause => pool.signal(victim, Signal::STOP),
             Fault::CutOff => pool.network().cut_off(&[victim]),
             Fault::Mute => pool.network().mute(&[victim]),
