@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod checks;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod control;
 pub mod definition;

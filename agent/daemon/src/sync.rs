@@ -163,7 +163,7 @@ impl Loop {
         let (keeper, persisted) = Keeper::start(persist, env.clone()).await;
         let runs = Runs::new(prober, reports.clone());
         let mirrors = Mirrors::new(catalog.clone(), reports.clone());
-        let leaders = tokio::spawn(catalog::report_leaders(catalog.clone(), reports.clone()));
+        let servers = tokio::spawn(catalog::report_servers(catalog.clone(), reports.clone()));
         let local = Local::new(settings);
         let mut this = Loop { env, local, catalog, runs, mirrors, keeper, reports, view, published };
         this.step(Input::Load { config, persisted }, None).await;
@@ -175,7 +175,7 @@ impl Loop {
                 Event::Closed => break,
             }
         }
-        leaders.abort();
+        servers.abort();
         this.keeper.stop().await;
     }
 
@@ -238,7 +238,8 @@ impl Loop {
         let (catalog, reports) = (self.catalog.clone(), self.reports.clone());
         let node = self.local.node_name().to_owned();
         tokio::spawn(async move {
-            let remote = catalog.read(&node).await.map(Box::new).map_err(|error| error.to_string());
+            let remote = catalog.read(&node, 0).await;
+            let remote = remote.map(|(_, remote)| Box::new(remote)).map_err(|error| error.to_string());
             // The loop that asked may have ended.
             let _ = reports.send(Input::RemoteView(remote)).await;
         });

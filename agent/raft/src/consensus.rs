@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use crate::disk::Disk;
 use crate::machine::Machine;
 use crate::network::{CallError, Transport, call};
+use crate::proposals::Proposals;
 use crate::rounds::Rounds;
 use crate::serve::Receiving;
 use crate::start::{Stamp, Timing};
@@ -86,7 +87,7 @@ pub enum ReadMode {
 }
 
 /// Why a write was not acknowledged.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WriteError {
     /// No leader within the hold time. Nothing was written by this call.
     NoLeader,
@@ -97,7 +98,7 @@ pub enum WriteError {
 }
 
 /// Why a read could not be served in the mode asked for. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadError {
     /// No leader within the hold time.
     NoLeader,
@@ -153,6 +154,8 @@ pub(crate) struct Inner {
     pub(crate) heard: Mutex<Option<Instant>>,
     /// This server is the only voter, leads, and has applied everything its log held when it began to lead.
     pub(crate) alone: AtomicBool,
+    /// Proposals of this server, as the leader, that are under way.
+    pub(crate) proposals: Proposals,
     /// Set by [`Consensus::shutdown`], before anything stops.
     pub(crate) shut_down: AtomicBool,
 }
@@ -389,6 +392,7 @@ impl Inner {
 
     /// Tries once to get a proposal into the log of this server.
     pub(crate) async fn propose_here(&self, proposed: &Proposed) -> Result<Outcome, WriteError> {
+        let Some(_under_way) = self.proposals.begin() else { return Ok(Outcome::NotProposed) };
         match self.raft.client_write(proposed.clone()).await {
             Ok(response) => match response.data {
                 Answer(Some((index, reply))) => Ok(Outcome::Applied(index, reply)),

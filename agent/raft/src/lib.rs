@@ -18,6 +18,7 @@ pub mod members;
 pub mod network;
 mod reads;
 mod record;
+mod proposals;
 mod rounds;
 pub mod runtime;
 mod serve;

@@ -143,6 +143,18 @@ impl Consensus {
         self.change(&Change::Remove(self.inner.server.id.clone())).await
     }
 
+    /// Has another voter lead if this server does, because it stops: the others then miss no leader for an election's time.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; this server may still lead.
+    pub async fn step_down(&self) -> Result<(), ChangeError> {
+        let has_heirs = self.servers().iter().any(|server| server.voter && server.id != self.inner.server.id);
+        match self.leadership().is_self && has_heirs {
+            true => self.change(&Change::Transfer(None)).await,
+            false => Ok(()),
+        }
+    }
+
     /// How well the other servers follow; empty while this server does not lead.
     pub fn followers(&self) -> Vec<Follower> {
         let metrics = self.inner.raft.metrics();
@@ -183,6 +195,9 @@ pub(crate) type Step = Result<(), Stopped>;
 fn refused(why: String) -> Stopped {
     Stopped::Failed(ChangeError::Refused(why))
 }
+
+/// How long a leader waits for its proposals before it hands over: far longer than a commit takes where one is possible.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// Makes a change, if this server leads.
@@ -308,6 +323,10 @@ impl Inner {
         let Some(to) = to.or_else(|| self.furthest()) else {
             return Err(refused("there is no other voter to take over".to_owned()));
         };
+        // What is under way now is applied before another server leads; what comes meanwhile is proposed there. Nobody's
+        // write ends with an unknown outcome, unless it takes longer than that.
+        let _closed = self.proposals.close();
+        let _ = tokio::time::timeout(DRAIN_TIMEOUT, self.proposals.finished()).await;
         if self.raft.trigger().transfer_leader(to).await.is_err() {
             return Err(Stopped::Failed(ChangeError::Unknown));
         }

@@ -184,6 +184,7 @@ async fn start(config: Config) -> Result<Consensus, StartError> {
         changing: tokio::sync::Mutex::default(),
         receiving: Mutex::default(),
         heard: Mutex::default(),
+        proposals: Proposals::default(),
         alone: AtomicBool::new(alone),
         shut_down: AtomicBool::new(false),
     });

@@ -184,7 +184,7 @@ impl World {
                 6 => self.disks.set_speed(Speed::SLOW),
                 7 => self.disks.set_speed(Speed::FAST),
                 8 => network.set_weather(Weather::ROUGH),
-                9 | 10 => agent.consensus().compact().await,
+                9 | 10 => agent.server().expect("it is one").consensus.compact().await,
                 _ => network.set_weather(Weather::CALM),
             }
             trace.note(format_args!("world: something went wrong"));
@@ -215,7 +215,7 @@ impl World {
             oracle.judge(verdict);
         }
         catalog::read(&self.scene, &mut client).await;
-        oracle.judge(agent_core::state::invariants::check(&agent.store().snapshot()));
+        oracle.judge(agent_core::state::invariants::check(&agent.server().expect("it is one").store.snapshot()));
     }
 }
 

@@ -8,6 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::view::{LocalCheck, LocalService, LocalView};
 use crate::reconcile::{SERF_HEALTH, SERVER_SERVICE};
 use crate::state::Command;
@@ -15,7 +17,7 @@ use crate::state::command::Register;
 use crate::state::tables::{Check, CheckId, Node, Service, ServiceId, State};
 
 /// What the catalog says about a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remote {
     /// The node, unless the catalog has none of this name.
     pub node: Option<Arc<Node>>,

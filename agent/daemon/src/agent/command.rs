@@ -54,7 +54,6 @@ fn prepare(given: &Parsed) -> Result<(Loaded, Runtime, LogStream), String> {
         return Err(format!("Unexpected extra arguments: [{}]", given.positional.join(" ")));
     }
     let loaded = config::load(given).map_err(|error| error.to_string())?;
-    refuse_what_is_missing(&loaded.config)?;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -124,12 +123,12 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
     log.print("==> lictor agent running!\n");
     let mut joining = std::pin::pin!(join_in_time(agent.gossip().clone(), retry_join));
 
-    let consensus = agent.consensus().clone();
+    let mut broken = agent.broken();
     let mut running = Running { given, config, log: log.clone() };
     let end = loop {
         let event = tokio::select! {
             biased;
-            reason = consensus.stopped() => Event::RaftStopped(reason),
+            reason = &mut broken => Event::RaftStopped(reason),
             event = signals.next() => event,
             reason = &mut joining => Event::JoinFailed(reason),
             Some(control) = agent.control.recv() => Event::Control(control),
@@ -138,7 +137,7 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
             break end;
         }
     };
-    drop(consensus);
+    drop(broken);
     agent.shutdown().await;
     tracing::info!("shutdown complete");
     drop(pid_file);
@@ -151,14 +150,6 @@ async fn join_in_time(pool: GossipHandle, wanted: RetryJoin) -> &'static str {
         Ok(()) => std::future::pending().await,
         Err(reason) => reason,
     }
-}
-
-/// Says no to what this version can't be, before anything is started or written.
-fn refuse_what_is_missing(config: &Config) -> Result<(), String> {
-    if !config.server.enabled {
-        return Err("client agents are not implemented yet: start a server with -server, or -dev".to_owned());
-    }
-    Ok(())
 }
 
 fn announce(agent: &Agent) {
@@ -244,12 +235,14 @@ impl Running {
 
 /// Tells the pool that this agent is not expected back.
 async fn leave(agent: &Agent) {
-    tracing::info!("server starting leave");
+    let server = agent.server();
+    tracing::info!("{} starting leave", if server.is_some() { "server" } else { "client" });
     if let Err(error) = agent.gossip().leave().await {
         tracing::warn!(%error, "could not tell the pool that this agent leaves");
     }
+    let Some(server) = server else { return };
     // Not a voter that is missed from now on, if the others can agree on that in time.
-    match tokio::time::timeout(RESIGN_TIMEOUT, agent.consensus().resign()).await {
+    match tokio::time::timeout(RESIGN_TIMEOUT, server.consensus.resign()).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::warn!(%error, "could not give up this server's vote"),
         Err(_) => tracing::warn!("could not give up this server's vote in time: the other servers will remove it"),

@@ -6,44 +6,40 @@
 //! [`Agent::start`] directly.
 
 mod banner;
+mod client;
 pub mod command;
+mod server;
 pub mod settings;
 #[cfg(test)]
 mod tests;
 mod unix_socket;
 
 use std::fmt;
+use std::future::Future;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::local::Input;
-use agent_core::state::State;
-use agent_core::store::Store;
+use agent_raft::StartError;
 use agent_raft::disk::open::OpenError;
-use agent_raft::{Consensus, Server, StartError};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::checks::Prober;
+use crate::client::ServersDns;
 use crate::control::{self, Control};
 use crate::dns::{self, DnsOptions, DnsServer};
-use crate::env::{Env, ListenAddress, Listener};
+use crate::env::{BoxFuture, Env, ListenAddress, Listener};
 use crate::gossip::{self, GossipHandle};
-use crate::http::{self, Api};
-use crate::leader;
+use crate::http::{self, AgentApi, Api, ServerApi};
 use crate::persist::Persist;
-use crate::rpc;
-use crate::servers;
-use crate::sync::{self, LocalHandle, RaftCatalog};
+use crate::sync::{self, Catalog, LocalHandle};
 use crate::telemetry::{LogStream, Metrics};
 use crate::watch::Watch;
 use crate::watch::follow::follow;
 
 pub use settings::Settings;
-
-/// Session renewals on their way to the leader's timers; more wait at the sender.
-const RENEWALS: usize = 1024;
 
 /// How long a write or read waits for a leader (Consul's `performance.rpc_hold_timeout`).
 const HOLD_TIME: Duration = Duration::from_secs(7);
@@ -62,17 +58,31 @@ pub struct Agent {
     pub control: mpsc::Receiver<Control>,
     http: Vec<ListenAddress>,
     dns: DnsServer,
-    store: Arc<Store>,
-    consensus: Consensus,
-    local: LocalHandle,
-    gossip: GossipHandle,
-    metrics: Arc<Metrics>,
     api: Arc<Api>,
     prober: Arc<dyn Prober>,
     watches: JoinSet<()>,
+    running: Running,
+}
+
+/// The loops of an agent and what ends them.
+struct Running {
     stop: watch::Sender<bool>,
     tasks: JoinSet<()>,
 }
+
+impl Running {
+    /// Resolves when the agent is told to stop, or was dropped.
+    fn until_stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut stopped = self.stop.subscribe();
+        async move {
+            // An error means that the agent is gone: that is a reason to stop, too.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }
+    }
+}
+
+/// How long a server that stops waits for another one to lead in its place.
+const HAND_OVER_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why an agent did not start. Nothing is left running.
 #[derive(Debug)]
@@ -121,6 +131,43 @@ impl fmt::Display for AgentError {
 
 impl std::error::Error for AgentError {}
 
+/// What an agent stands on, by what it is, once every socket is open.
+enum Ground {
+    Server(Box<server::Ground>),
+    Client(client::Rooms),
+}
+
+/// The rooms that not every agent has.
+enum Rooms {
+    Server(Box<server::Rooms>),
+    Client(client::Rooms),
+}
+
+impl Ground {
+    async fn open(settings: &Settings, env: &Env, metrics: &Arc<Metrics>) -> Result<Ground, AgentError> {
+        Ok(match settings.identity.server {
+            true => Ground::Server(Box::new(server::Ground::open(settings, env).await?)),
+            false => Ground::Client(client::Rooms::open(settings, env, metrics)),
+        })
+    }
+
+    async fn settle(self, settings: &Settings, env: &Env, metrics: &Arc<Metrics>) -> Result<Rooms, AgentError> {
+        Ok(match self {
+            Ground::Server(ground) => Rooms::Server(Box::new(ground.settle(settings, env, metrics).await?)),
+            Ground::Client(rooms) => Rooms::Client(rooms),
+        })
+    }
+}
+
+impl Rooms {
+    fn catalog(&self) -> Arc<dyn Catalog> {
+        match self {
+            Rooms::Server(rooms) => rooms.catalog(),
+            Rooms::Client(rooms) => rooms.catalog(),
+        }
+    }
+}
+
 impl Agent {
     /// Binds, recovers, starts.
     ///
@@ -129,100 +176,48 @@ impl Agent {
     pub async fn start(mut settings: Settings, env: Env, parts: Parts) -> Result<Agent, AgentError> {
         let listeners = listen(&settings, &env).await?;
         let bound = gossip::bind(&env, settings.gossip.bind).await.map_err(AgentError::Gossip)?;
-        let store = Arc::new(Store::new(State::default()));
         let naming = settings.metrics.clone();
         let metrics = Arc::new(Metrics::new(Arc::clone(&env.clock), naming, http::routes::names()));
-        let dns = start_dns(&settings, &env, &store, &metrics).await?;
-        let rpc_listener = listen_for_rpc(&settings, &env).await?;
-        let cluster = Arc::new(OnceLock::new());
-        let identity = rpc_identity(&settings, &cluster);
-        let pool = rpc::Pool::new(env.clone(), identity.clone());
-        let consensus = start_raft(&settings, &env, &store, pool.clone()).await?;
+        let ground = Ground::open(&settings, &env, &metrics).await?;
+        let dns = start_dns(&settings, &env, &ground, &metrics).await?;
+        let rooms = ground.settle(&settings, &env, &metrics).await?;
+        if let Rooms::Server(rooms) = &rooms {
+            settings.gossip.identity.cluster = rooms.cluster();
+        }
 
-        let mut tasks = JoinSet::new();
-        let (stop, stopped) = watch::channel(false);
-        let (local, sync) = sync::start(sync::Deps {
-            env: env.clone(),
-            catalog: Arc::new(RaftCatalog {
-                consensus: consensus.clone(),
-                store: Arc::clone(&store),
-                metrics: Arc::clone(&metrics),
-            }),
-            prober: Arc::clone(&parts.prober),
-            persist: settings.data_dir.map(Persist::new),
-            settings: settings.local,
-            config: settings.definitions,
-        });
-        // The loop takes no input before it has loaded: whoever asks the API sees every definition.
-        if let Err(error) = local.send(Input::Tick).await {
-            tracing::error!("the loop around local state did not start: {error}");
-        }
-        let sync = EndsWithUs(sync);
-        tasks.spawn(sync.ended());
-        let registered = local.clone();
-        if let Some(known) = consensus.cluster() {
-            settings.gossip.identity.cluster = Some(known);
-            // Empty until here.
-            let _ = cluster.set(known);
-        }
+        let mut running = Running { stop: watch::Sender::new(false), tasks: JoinSet::new() };
+        let local = start_local(&settings, &env, rooms.catalog(), &parts.prober, &mut running).await;
         let who = settings.gossip.identity.clone();
+        let registered = local.clone();
         let lan = gossip::Deps {
             env: env.clone(),
-            settings: settings.gossip,
+            settings: settings.gossip.clone(),
             bound,
             local: Box::new(move || registered.view()),
         };
-        let gossip = gossip::start(lan, &mut tasks, &stopped).await.map_err(AgentError::Gossip)?;
-
-        let (renewed, renewals) = mpsc::channel(RENEWALS);
-        let duties = leader::Deps {
-            env: env.clone(),
-            store: Arc::clone(&store),
-            consensus: consensus.clone(),
-            own_name: settings.identity.node_name.clone(),
-            datacenter: settings.identity.datacenter.clone(),
-            gossip: gossip.clone(),
-            renewed: renewals,
-            metrics: Arc::clone(&metrics),
-        };
-        tasks.spawn(leader::run(duties, until(stopped.clone())));
-        let care = servers::Deps {
-            env: env.clone(),
-            consensus: consensus.clone(),
-            gossip: gossip.clone(),
-            identity: who,
-            expect: settings.expect,
-            settings: settings.autopilot,
-            cluster,
-        };
-        tasks.spawn(servers::run(care, until(stopped.clone())));
+        let stopped = running.stop.subscribe();
+        let gossip = gossip::start(lan, &mut running.tasks, &stopped).await.map_err(AgentError::Gossip)?;
 
         let (door, control) = control::channel();
-        let api = Arc::new(Api {
-            store: Arc::clone(&store),
-            consensus: consensus.clone(),
+        let agent = AgentApi {
             env,
-            identity: settings.identity,
-            limits: settings.limits,
-            local: local.clone(),
-            gossip: gossip.clone(),
+            identity: settings.identity.clone(),
+            limits: settings.limits.clone(),
+            local,
+            gossip,
             control: door,
-            metrics: Arc::clone(&metrics),
+            metrics,
             log: parts.log,
-            servers: pool,
-            encoded: http::Encoded::default(),
-            renewed,
+        };
+        let api = Arc::new(match rooms {
+            Rooms::Server(rooms) => Api::Server(rooms.start(agent, &settings, who, &mut running)),
+            Rooms::Client(rooms) => Api::Client(rooms.start(agent, &mut running)),
         });
-        let for_clients = dns::DnsDesk::new(Arc::clone(&store), &api.identity.datacenter, api.env.clone());
-        let desk = rpc::forward::ServerDesk { consensus: consensus.clone(), api: Arc::clone(&api), dns: for_clients };
-        let counts = Arc::new(rpc::Counts::default());
-        tasks.spawn(rpc::serve(rpc_listener, identity, Arc::new(desk), counts, until(stopped.clone())));
         let http = listeners.iter().map(|listener| listener.local_address()).collect();
         for listener in listeners {
-            tasks.spawn(http::server::serve(listener, Arc::clone(&api), until(stopped.clone())));
+            running.tasks.spawn(http::server::serve(listener, Arc::clone(&api), running.until_stopped()));
         }
-        let (prober, watches) = (parts.prober, JoinSet::new());
-        Ok(Agent { control, http, dns, store, consensus, local, gossip, metrics, api, prober, watches, stop, tasks })
+        Ok(Agent { control, http, dns, api, prober: parts.prober, watches: JoinSet::new(), running })
     }
 
     /// Where the HTTP API really listens.
@@ -237,22 +232,28 @@ impl Agent {
 
     /// What this agent registered.
     pub fn local(&self) -> &LocalHandle {
-        &self.local
+        &self.api.local
     }
 
     /// The LAN pool.
     pub fn gossip(&self) -> &GossipHandle {
-        &self.gossip
+        &self.api.gossip
     }
 
-    /// The replicated state as this agent sees it.
-    pub fn store(&self) -> &Arc<Store> {
-        &self.store
+    /// What only a server has: the replicated state and consensus. `None` for a client.
+    pub fn server(&self) -> Option<&Arc<ServerApi>> {
+        match &*self.api {
+            Api::Server(server) => Some(server),
+            Api::Client(_) => None,
+        }
     }
 
-    /// The consensus handle.
-    pub fn consensus(&self) -> &Consensus {
-        &self.consensus
+    /// Resolves with the reason when the agent can't go on: its Raft has stopped by itself.
+    pub fn broken(&self) -> BoxFuture<'static, String> {
+        match self.server().map(|server| server.consensus.clone()) {
+            Some(consensus) => Box::pin(async move { consensus.stopped().await }),
+            None => Box::pin(std::future::pending()),
+        }
     }
 
     /// Follows these watches and no others from now on.
@@ -265,23 +266,31 @@ impl Agent {
 
     /// Its metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.api.metrics
     }
 
-    /// Lets running requests finish for a moment, stops every loop, then Raft. Returns when the disk is closed.
+    /// Hands leadership over, lets running requests finish for a moment, stops every loop, then Raft. Returns when the
+    /// disk is closed.
     pub async fn shutdown(self) {
-        let Agent { control, http: _, dns, consensus, local, gossip, api, watches, stop, mut tasks, .. } = self;
+        let consensus = self.server().map(|server| server.consensus.clone());
+        let Agent { control, http: _, dns, api, watches, prober: _, running: Running { stop, mut tasks } } = self;
         // Handlers that run are killed with their watches.
         drop((watches, api));
+        if let Some(consensus) = &consensus {
+            // Whoever can't hand over in time is missed for an election's time.
+            let _ = tokio::time::timeout(HAND_OVER_TIMEOUT, consensus.step_down()).await;
+        }
         // Nobody is listening only if every loop has ended already.
         let _ = stop.send(true);
-        drop((control, local, gossip));
+        drop(control);
         dns.shutdown().await;
         let ended = async { while tasks.join_next().await.is_some() {} };
         // What doesn't end by itself is ended with the set.
         let _ = tokio::time::timeout(Duration::from_secs(2), ended).await;
         tasks.shutdown().await;
-        consensus.shutdown().await;
+        if let Some(consensus) = consensus {
+            consensus.shutdown().await;
+        }
     }
 }
 
@@ -304,12 +313,6 @@ impl Drop for EndsWithUs {
     }
 }
 
-/// Resolves when the agent is told to stop, or was dropped.
-async fn until(mut stopped: watch::Receiver<bool>) {
-    // An error means that the agent is gone: that is a reason to stop, too.
-    let _ = stopped.wait_for(|stop| *stop).await;
-}
-
 async fn listen(settings: &Settings, env: &Env) -> Result<Vec<Box<dyn Listener>>, AgentError> {
     let mut listeners = Vec::new();
     for address in &settings.http {
@@ -324,62 +327,44 @@ async fn listen(settings: &Settings, env: &Env) -> Result<Vec<Box<dyn Listener>>
 async fn start_dns(
     settings: &Settings,
     env: &Env,
-    store: &Arc<Store>,
+    ground: &Ground,
     metrics: &Arc<Metrics>,
 ) -> Result<DnsServer, AgentError> {
+    let source = match ground {
+        Ground::Server(ground) => dns::Source::Here(Arc::clone(&ground.store)),
+        Ground::Client(rooms) => dns::Source::Servers(Arc::new(ServersDns(Arc::clone(&rooms.servers)))),
+    };
     let options = DnsOptions {
         addresses: settings.dns_addresses.clone(),
         config: settings.dns.clone(),
         datacenter: settings.identity.datacenter.clone(),
-        source: dns::Source::Here(Arc::clone(store)),
+        source,
         env: env.clone(),
         metrics: Arc::clone(metrics),
     };
     dns::start(options).await.map_err(AgentError::Dns)
 }
 
-async fn listen_for_rpc(settings: &Settings, env: &Env) -> Result<Box<dyn Listener>, AgentError> {
-    let address = ListenAddress::Tcp(settings.rpc_bind);
-    let listening = env.network.listen(&address).await;
-    listening.map_err(|error| AgentError::Listen { what: "RPC", address, error })
-}
-
-/// Who this server is to others. `cluster` is empty until it is a member of one.
-fn rpc_identity(settings: &Settings, cluster: &Arc<OnceLock<u128>>) -> rpc::Identity {
-    let cluster = Arc::clone(cluster);
-    rpc::Identity {
-        datacenter: settings.identity.datacenter.clone(),
-        node: settings.identity.node_name.clone(),
-        cluster: Arc::new(move || cluster.get().copied()),
-    }
-}
-
-async fn start_raft(
+/// Starts the loop around local state. Returns when every definition that was kept or configured is loaded.
+async fn start_local(
     settings: &Settings,
     env: &Env,
-    store: &Arc<Store>,
-    pool: rpc::Pool,
-) -> Result<Consensus, AgentError> {
-    let disk = env.disks.open(settings.data_dir.as_deref()).await.map_err(AgentError::Disk)?;
-    let identity = &settings.identity;
-    let stamping = env.clone();
-    let config = agent_raft::Config {
-        server: Server {
-            id: identity.node_id.clone(),
-            node: identity.node_name.clone(),
-            address: settings.rpc_address,
-            voter: true,
-        },
-        bootstrap: settings.elects_itself,
-        timing: settings.timing,
-        hold_time: HOLD_TIME,
-        disk,
-        transport: Arc::new(rpc::RpcTransport::new(pool)),
-        store: Arc::clone(store),
-        stamp: Arc::new(move || {
-            let id = (u128::from(stamping.random.u64()) << 64) | u128::from(stamping.random.u64());
-            (id, stamping.clock.wall_ms())
-        }),
-    };
-    Consensus::start(config).await.map_err(AgentError::Raft)
+    catalog: Arc<dyn Catalog>,
+    prober: &Arc<dyn Prober>,
+    running: &mut Running,
+) -> LocalHandle {
+    let (local, sync) = sync::start(sync::Deps {
+        env: env.clone(),
+        catalog,
+        prober: Arc::clone(prober),
+        persist: settings.data_dir.clone().map(Persist::new),
+        settings: settings.local.clone(),
+        config: settings.definitions.clone(),
+    });
+    // The loop takes no input before it has loaded: whoever asks the API sees every definition.
+    if let Err(error) = local.send(Input::Tick).await {
+        tracing::error!("the loop around local state did not start: {error}");
+    }
+    running.tasks.spawn(EndsWithUs(sync).ended());
+    local
 }

@@ -16,7 +16,7 @@ async fn started() -> Agent {
 #[tokio::test]
 async fn a_new_agent_leads_and_is_in_its_own_catalog() {
     let agent = started().await;
-    assert!(agent.consensus().leadership().is_self);
+    assert!(agent.server().expect("it is one").consensus.leadership().is_self);
     let [ListenAddress::Tcp(address)] = agent.http_addresses() else { panic!("one TCP listener was asked for") };
     let stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
     let (mut sender, connection) =

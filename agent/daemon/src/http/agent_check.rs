@@ -14,13 +14,13 @@ use super::{Api, ApiError, Request, Response};
 use crate::definition::{Defaults, Fields, Source, decode_check};
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "/v1/agent/checks" => checks),
-    route!(PUT "/v1/agent/check/register" => register),
-    route!(PUT "/v1/agent/check/deregister/" => deregister),
-    route!(PUT "/v1/agent/check/pass/" => pass),
-    route!(PUT "/v1/agent/check/warn/" => warn),
-    route!(PUT "/v1/agent/check/fail/" => fail),
-    route!(PUT "/v1/agent/check/update/" => update),
+    route!(here GET "/v1/agent/checks" => checks),
+    route!(here PUT "/v1/agent/check/register" => register),
+    route!(here PUT "/v1/agent/check/deregister/" => deregister),
+    route!(here PUT "/v1/agent/check/pass/" => pass),
+    route!(here PUT "/v1/agent/check/warn/" => warn),
+    route!(here PUT "/v1/agent/check/fail/" => fail),
+    route!(here PUT "/v1/agent/check/update/" => update),
 ];
 
 /// What a client must be allowed to touch for a check.

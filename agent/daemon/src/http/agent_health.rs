@@ -14,7 +14,7 @@ use super::view::{AgentCheckView, AgentServiceView};
 use super::{Api, ApiError, Request, Response};
 
 pub(super) const ROUTES: &[Route] =
-    &[route!(GET "/v1/agent/health/service/id/" => by_id), route!(GET "/v1/agent/health/service/name/" => by_name)];
+    &[route!(here GET "/v1/agent/health/service/id/" => by_id), route!(here GET "/v1/agent/health/service/name/" => by_name)];
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

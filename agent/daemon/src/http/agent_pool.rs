@@ -9,9 +9,9 @@ use super::view::MemberView;
 use super::{Api, ApiError, Request, Response};
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "/v1/agent/members" => members),
-    route!(PUT "/v1/agent/join/" => join),
-    route!(PUT "/v1/agent/force-leave/" => force_leave),
+    route!(here GET "/v1/agent/members" => members),
+    route!(here PUT "/v1/agent/join/" => join),
+    route!(here PUT "/v1/agent/force-leave/" => force_leave),
 ];
 
 /// The members of the LAN. There is no WAN to be a member of.

@@ -17,11 +17,11 @@ use crate::telemetry::{Level, gauges};
 const MONITOR_LINES: usize = 64;
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(PUT "/v1/agent/maintenance" => maintenance),
-    route!(PUT "/v1/agent/reload" => reload),
-    route!(PUT "/v1/agent/leave" => leave),
-    route!(GET "/v1/agent/metrics" => metrics),
-    route!(GET "/v1/agent/monitor" => monitor),
+    route!(here PUT "/v1/agent/maintenance" => maintenance),
+    route!(here PUT "/v1/agent/reload" => reload),
+    route!(here PUT "/v1/agent/leave" => leave),
+    route!(here GET "/v1/agent/metrics" => metrics),
+    route!(here GET "/v1/agent/monitor" => monitor),
 ];
 
 async fn maintenance(api: &Api, request: &Request) -> Result<Response, ApiError> {
@@ -55,10 +55,15 @@ async fn metrics(api: &Api, request: &Request) -> Result<Response, ApiError> {
 }
 
 async fn gauges(api: &Api) -> Vec<Gauge> {
-    let state = api.store.snapshot();
     let mut found = vec![gauges::plain("rpc.queries_blocking", api.metrics.queries_blocking() as f64)];
-    found.extend(gauges::of_state(&state, &api.identity.datacenter));
-    found.extend(gauges::of_server(&state, api.consensus.stats(), &api.consensus.leadership()));
+    match api {
+        Api::Server(server) => {
+            let (state, consensus) = (server.store.snapshot(), &server.consensus);
+            found.extend(gauges::of_state(&state, &api.identity.datacenter));
+            found.extend(gauges::of_server(&state, consensus.stats(), &consensus.leadership()));
+        }
+        Api::Client(client) => found.push(gauges::plain("client.servers", client.servers.count() as f64)),
+    }
     // Without a loop there is no pool to speak of.
     if let Ok((stats, counters)) = api.gossip.look(|pool| (pool.stats(), *pool.counters())).await {
         found.extend(gauges::of_pool(&stats, &counters, api.gossip.refused_streams()));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use agent_core::gossip::Stats as PoolStats;
 use agent_core::health::spec::CheckKind;
+use agent_raft::Consensus;
 use agent_raft::consensus::Server;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -17,7 +18,7 @@ use super::{API_VERSION, Api, ApiError, Request, Response};
 const LICTOR_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 pub(super) const ROUTES: &[Route] =
-    &[route!(GET "/v1/agent/self" => self_), route!(GET "/v1/agent/version" => version)];
+    &[route!(here GET "/v1/agent/self" => self_), route!(here GET "/v1/agent/version" => version)];
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -106,8 +107,8 @@ fn stats(api: &Api, pool: &PoolStats) -> BTreeMap<&'static str, BTreeMap<&'stati
         ("runtime", runtime_stats()),
         ("serf_lan", pool_stats(pool)),
     ]);
-    if api.identity.server {
-        stats.insert("raft", raft_stats(api));
+    if let Api::Server(server) = api {
+        stats.insert("raft", raft_stats(&server.consensus));
     }
     stats
 }
@@ -124,22 +125,27 @@ fn agent_stats(api: &Api) -> BTreeMap<&'static str, String> {
 }
 
 fn consul_stats(api: &Api) -> BTreeMap<&'static str, String> {
-    let leadership = api.consensus.leadership();
-    let leader = leadership.leader.map(|server| server.address.to_string());
-    BTreeMap::from([
-        ("acl", "disabled".to_owned()),
-        ("bootstrap", api.identity.bootstrap.to_string()),
-        ("known_datacenters", "1".to_owned()),
-        ("leader", leadership.is_self.to_string()),
-        ("leader_addr", leader.unwrap_or_default()),
-        ("server", api.identity.server.to_string()),
-    ])
+    let mut stats = BTreeMap::from([("acl", "disabled".to_owned()), ("server", api.identity.server.to_string())]);
+    match api {
+        Api::Server(server) => {
+            let leadership = server.consensus.leadership();
+            let leader = leadership.leader.map(|server| server.address.to_string());
+            stats.insert("bootstrap", api.identity.bootstrap.to_string());
+            stats.insert("known_datacenters", "1".to_owned());
+            stats.insert("leader", leadership.is_self.to_string());
+            stats.insert("leader_addr", leader.unwrap_or_default());
+        }
+        Api::Client(client) => {
+            stats.insert("known_servers", client.servers.count().to_string());
+        }
+    }
+    stats
 }
 
-fn raft_stats(api: &Api) -> BTreeMap<&'static str, String> {
-    let figures = api.consensus.stats();
-    let servers = api.consensus.servers();
-    let state = if api.consensus.leadership().is_self { "Leader" } else { "Follower" };
+fn raft_stats(consensus: &Consensus) -> BTreeMap<&'static str, String> {
+    let figures = consensus.stats();
+    let servers = consensus.servers();
+    let state = if consensus.leadership().is_self { "Leader" } else { "Follower" };
     let suffrage = |server: &Server| if server.voter { "Voter" } else { "Nonvoter" };
     let shown: Vec<String> = servers
         .iter()

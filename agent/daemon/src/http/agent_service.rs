@@ -17,11 +17,11 @@ use crate::definition::{Defaults, decode_service};
 use crate::sync::LocalError;
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "/v1/agent/services" => services),
-    route!(GET "/v1/agent/service/" => service),
-    route!(PUT "/v1/agent/service/register" => register),
-    route!(PUT "/v1/agent/service/deregister/" => deregister),
-    route!(PUT "/v1/agent/service/maintenance/" => maintenance),
+    route!(here GET "/v1/agent/services" => services),
+    route!(here GET "/v1/agent/service/" => service),
+    route!(here PUT "/v1/agent/service/register" => register),
+    route!(here PUT "/v1/agent/service/deregister/" => deregister),
+    route!(here PUT "/v1/agent/service/maintenance/" => maintenance),
 ];
 
 impl From<LocalError> for ApiError {

@@ -11,7 +11,7 @@ use super::query::{Found, ReadOptions, check_namespace, read, read_shared};
 use super::response::names;
 use super::routes::{Route, route};
 use super::view::{ById, CatalogServiceView, NodeView, ServiceView};
-use super::{Api, ApiError, Request, Response};
+use super::{ServerApi, ApiError, Request, Response};
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/v1/catalog/datacenters" => datacenters),
@@ -36,7 +36,7 @@ pub(super) fn named<'a>(request: &'a Request, what: &str) -> Result<&'a str, Api
 }
 
 /// The answer of a read of these families, which name their consistency.
-pub(super) fn answer<T, V: Serialize>(api: &Api, request: &Request, found: &Found<T>, view: &V) -> Response {
+pub(super) fn answer<T, V: Serialize>(api: &ServerApi, request: &Request, found: &Found<T>, view: &V) -> Response {
     let mut response = found.json(api, request, view);
     response.header(&names::CONSISTENCY, found.effective_consistency());
     response
@@ -52,13 +52,13 @@ pub(super) fn mark_cached(request: &Request, mut response: Response) -> Response
 }
 
 /// The data centres: this one.
-async fn datacenters(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn datacenters(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_namespace(request)?;
     let names = [api.identity.datacenter.as_str()];
     Ok(mark_cached(request, Response::json(request, api.limits.pretty, &names)))
 }
 
-async fn nodes(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn nodes(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let listing = Listing::parse(api, request, &options, Family::Nodes).await?;
     let encode = |state: &State| {
@@ -70,7 +70,7 @@ async fn nodes(api: &Api, request: &Request) -> Result<Response, ApiError> {
 }
 
 /// Names with tags. `filter` is accepted and ignored, as Consul 1.8 does.
-async fn services(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn services(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let meta = &options.node_meta;
     let topics = || match meta.is_empty() {
@@ -83,7 +83,7 @@ async fn services(api: &Api, request: &Request) -> Result<Response, ApiError> {
     Ok(mark_cached(request, response))
 }
 
-async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn service(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
     let listing = Listing::parse(api, request, &options, Family::Instances).await?;
@@ -98,7 +98,7 @@ async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
     Ok(mark_cached(request, response))
 }
 
-async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn connect(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
     let listing = Listing::parse(api, request, &options, Family::Instances).await?;
@@ -116,7 +116,7 @@ struct NodeWithServices<'a, S> {
 }
 
 /// A node with its instances by id; `null` for a node that is not registered.
-async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn node(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
     let listing = Listing::parse(api, request, &options, Family::Services).await?;
@@ -130,7 +130,7 @@ async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
 }
 
 /// A node with a list of its instances; nulls for a node that is not registered.
-async fn node_services(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn node_services(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
     let listing = Listing::parse(api, request, &options, Family::Services).await?;
@@ -147,7 +147,7 @@ async fn node_services(api: &Api, request: &Request) -> Result<Response, ApiErro
 }
 
 /// What a gateway serves: nothing, since there are no gateways to configure.
-async fn gateway_services(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn gateway_services(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     named(request, "gateway name")?;
     let found = read(api, &options, Vec::new, |_| Answer { index: 1, value: () }).await?;

@@ -19,7 +19,7 @@ use agent_core::watch::Topic;
 use super::authorize::{Access, Authorizer, Resource};
 use super::coordinate::places;
 use super::query::ReadOptions;
-use super::{Api, ApiError, Request};
+use super::{ServerApi, ApiError, Request};
 use crate::definition::Proxy;
 
 /// What a client wants listed, and may see.
@@ -46,7 +46,7 @@ impl Listing {
     ///
     /// # Errors
     /// 400 for a bad `passing`, 500 for a bad `filter`.
-    pub async fn parse(api: &Api, request: &Request, options: &ReadOptions, family: Family) -> Result<Self, ApiError> {
+    pub async fn parse(api: &ServerApi, request: &Request, options: &ReadOptions, family: Family) -> Result<Self, ApiError> {
         let filter = Filter::compile(family, &options.filter).map_err(|error| ApiError::internal(error.to_string()))?;
         let passing = match request.parameter("passing") {
             None => false,
@@ -55,7 +55,7 @@ impl Listing {
         };
         let near = match request.parameter("near").unwrap_or_default() {
             "" => Near::default(),
-            "_agent" => Near::node(api, &api.identity.node_name).await?,
+            "_agent" => Near::node(api, request.agent_name(api)).await?,
             node => Near::node(api, node).await?,
         };
         Ok(Listing {
@@ -209,7 +209,7 @@ pub struct Near {
 
 impl Near {
     /// What is near to `node`, as far as this agent knows now.
-    async fn node(api: &Api, node: &str) -> Result<Near, ApiError> {
+    async fn node(api: &ServerApi, node: &str) -> Result<Near, ApiError> {
         let places = api.gossip.look(places).await?;
         let places = places.into_iter().map(|(name, place)| (name.to_ascii_lowercase(), place)).collect();
         Ok(Near { node: node.to_owned(), places })

@@ -7,7 +7,7 @@ use super::catalog_body::{BodyError, CatalogWrite, decode_deregister, decode_reg
 use super::decode::request_body;
 use super::query::check_namespace;
 use super::routes::{Route, route};
-use super::{Api, ApiError, Request, Response};
+use super::{ServerApi, ApiError, Request, Response};
 use crate::definition::DecodeError;
 
 pub(super) const ROUTES: &[Route] =
@@ -28,15 +28,15 @@ impl From<DecodeError> for ApiError {
     }
 }
 
-async fn register(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn register(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     write(api, request, decode_register(&request_body(&request.body)?)?).await
 }
 
-async fn deregister(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn deregister(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     write(api, request, decode_deregister(&request_body(&request.body)?)?).await
 }
 
-async fn write(api: &Api, request: &Request, write: CatalogWrite) -> Result<Response, ApiError> {
+async fn write(api: &ServerApi, request: &Request, write: CatalogWrite) -> Result<Response, ApiError> {
     check_namespace(request)?;
     let CatalogWrite { command, datacenter } = write;
     if !datacenter.is_empty() && !datacenter.eq_ignore_ascii_case(&api.identity.datacenter) {

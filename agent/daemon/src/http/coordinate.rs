@@ -17,7 +17,7 @@ use super::query::{ReadOptions, barrier, check_scope};
 use super::response::names;
 use super::routes::{Route, route};
 use super::view::CoordinateView;
-use super::{Api, ApiError, Request, Response};
+use super::{ServerApi, ApiError, Request, Response};
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/v1/coordinate/datacenters" => datacenters),
@@ -62,16 +62,16 @@ fn view<'a>(places: impl IntoIterator<Item = (&'a String, &'a Coordinate)>) -> V
     places.into_iter().map(view).collect()
 }
 
-async fn nodes(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn nodes(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     answer(api, request, |_| true).await
 }
 
-async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn node(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let wanted = request.rest();
     answer(api, request, |name| name.eq_ignore_ascii_case(wanted)).await
 }
 
-async fn answer(api: &Api, request: &Request, wanted: impl Fn(&str) -> bool) -> Result<Response, ApiError> {
+async fn answer(api: &ServerApi, request: &Request, wanted: impl Fn(&str) -> bool) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let deadline = tokio::time::Instant::now() + options.wait;
     let news = |index: u64| NEWS_EVERY * u32::try_from(index).unwrap_or(u32::MAX);
@@ -99,7 +99,7 @@ const TRUE: hyper::header::HeaderValue = hyper::header::HeaderValue::from_static
 const FALSE: hyper::header::HeaderValue = hyper::header::HeaderValue::from_static("false");
 
 /// The servers of each data centre, of which there is one.
-async fn datacenters(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn datacenters(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let is_server = |name: &str, pool: &Gossip| {
         pool.member(name).is_some_and(|member| member.profile.tags.get("role") == Some("consul"))
     };
@@ -116,7 +116,7 @@ async fn datacenters(api: &Api, request: &Request) -> Result<Response, ApiError>
 }
 
 /// Places are measured, and measured places would win over told ones.
-async fn update(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn update(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     Err(ApiError::internal("coordinates can't be set: members measure their own"))
 }

@@ -13,7 +13,7 @@ use super::catalog_listing::{Listing, mesh_topics};
 use super::query::{Found, ReadOptions, read, read_shared};
 use super::routes::{Route, route};
 use super::view::{CheckView, HealthView};
-use super::{Api, ApiError, Request, Response};
+use super::{ServerApi, ApiError, Request, Response};
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/v1/health/node/" => node),
@@ -24,18 +24,18 @@ pub(super) const ROUTES: &[Route] = &[
     route!(GET "/v1/health/ingress/" => ingress),
 ];
 
-fn list_checks(api: &Api, request: &Request, found: &Found<Vec<Arc<Check>>>) -> Response {
+fn list_checks(api: &ServerApi, request: &Request, found: &Found<Vec<Arc<Check>>>) -> Response {
     let views: Vec<_> = found.value.iter().map(|check| CheckView::new(check)).collect();
     answer(api, request, found, &views)
 }
 
-fn list_instances(api: &Api, request: &Request, found: &Found<Vec<HealthInstance>>) -> Response {
+fn list_instances(api: &ServerApi, request: &Request, found: &Found<Vec<HealthInstance>>) -> Response {
     let views: Vec<_> = found.value.iter().map(|one| HealthView::new(one, &api.identity.datacenter)).collect();
     mark_cached(request, answer(api, request, found, &views))
 }
 
 /// The checks of a node and of its services.
-async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn node(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
     let listing = Listing::parse(api, request, &options, Family::Checks).await?;
@@ -44,7 +44,7 @@ async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
 }
 
 /// The checks of a service's instances.
-async fn checks(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn checks(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
     let listing = Listing::parse(api, request, &options, Family::Checks).await?;
@@ -54,7 +54,7 @@ async fn checks(api: &Api, request: &Request) -> Result<Response, ApiError> {
 }
 
 /// The checks in a state, or in `any`.
-async fn state(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn state(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let word = named(request, "check state")?;
     let listing = Listing::parse(api, request, &options, Family::Checks).await?;
@@ -67,7 +67,7 @@ async fn state(api: &Api, request: &Request) -> Result<Response, ApiError> {
 }
 
 /// The instances of a service with the checks that decide their health.
-async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn service(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
     let listing = Listing::parse(api, request, &options, Family::Health).await?;
@@ -83,7 +83,7 @@ async fn service(api: &Api, request: &Request) -> Result<Response, ApiError> {
 }
 
 /// The instances that speak the mesh protocol for a service.
-async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn connect(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "service name")?;
     let listing = Listing::parse(api, request, &options, Family::Health).await?;
@@ -93,7 +93,7 @@ async fn connect(api: &Api, request: &Request) -> Result<Response, ApiError> {
 }
 
 /// The ingress gateways of a service: none, since there are no gateways to configure.
-async fn ingress(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn ingress(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     named(request, "service name")?;
     Listing::parse(api, request, &options, Family::Health).await?;

@@ -17,10 +17,10 @@ use crate::config::error_list;
 use crate::gossip::{decode_key, encode_key};
 
 pub(super) const ROUTES: &[Route] = &[
-    route!(GET "/v1/operator/keyring" => list),
-    route!(POST "/v1/operator/keyring" => install),
-    route!(PUT "/v1/operator/keyring" => use_key),
-    route!(DELETE "/v1/operator/keyring" => remove),
+    route!(here GET "/v1/operator/keyring" => list),
+    route!(here POST "/v1/operator/keyring" => install),
+    route!(here PUT "/v1/operator/keyring" => use_key),
+    route!(here DELETE "/v1/operator/keyring" => remove),
 ];
 
 #[derive(Serialize)]

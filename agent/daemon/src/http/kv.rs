@@ -14,7 +14,7 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::StatusCode;
 use serde::{Serialize, Serializer};
 
-use super::Api;
+use super::ServerApi;
 use super::authorize::{Access, Resource};
 use super::error::ApiError;
 use super::json;
@@ -111,7 +111,7 @@ fn encode_entry(entry: &KvEntry, out: &mut String) {
     out.push('}');
 }
 
-async fn get(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn get(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     if request.has("keys") {
         return keys(api, request, &options).await;
@@ -137,11 +137,11 @@ async fn get(api: &Api, request: &Request) -> Result<Response, ApiError> {
     })
 }
 
-fn list(api: &Api, request: &Request, entries: &[Arc<KvEntry>]) -> Response {
+fn list(api: &ServerApi, request: &Request, entries: &[Arc<KvEntry>]) -> Response {
     Response::encoded_json(encode(entries, api.limits.pretty || request.has("pretty")))
 }
 
-async fn recurse(api: &Api, request: &Request, options: &ReadOptions) -> Result<Response, ApiError> {
+async fn recurse(api: &ServerApi, request: &Request, options: &ReadOptions) -> Result<Response, ApiError> {
     let prefix = request.rest();
     request.require(Access::List, Resource::KeyPrefix(prefix))?;
     let found = read(api, options, || vec![Topic::KvPrefix(prefix.to_owned())], |state| state.kv_list(prefix)).await?;
@@ -151,7 +151,7 @@ async fn recurse(api: &Api, request: &Request, options: &ReadOptions) -> Result<
     Ok(found.with_headers(list(api, request, &found.value)))
 }
 
-async fn keys(api: &Api, request: &Request, options: &ReadOptions) -> Result<Response, ApiError> {
+async fn keys(api: &ServerApi, request: &Request, options: &ReadOptions) -> Result<Response, ApiError> {
     let prefix = request.rest();
     let separator = request.parameter("separator").unwrap_or_default();
     request.require(Access::List, Resource::KeyPrefix(prefix))?;
@@ -173,7 +173,7 @@ fn raw(value: Vec<u8>) -> Response {
     response
 }
 
-async fn put(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn put(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     let key = key(request)?;
     check_conflict(request, &["cas", "acquire", "release"])?;
@@ -192,7 +192,7 @@ async fn put(api: &Api, request: &Request) -> Result<Response, ApiError> {
     apply(api, request, op).await
 }
 
-async fn delete(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn delete(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     check_conflict(request, &["recurse", "cas"])?;
     let path = request.rest();
@@ -211,7 +211,7 @@ async fn delete(api: &Api, request: &Request) -> Result<Response, ApiError> {
 }
 
 /// Proposes the operation; answers whether it happened.
-async fn apply(api: &Api, request: &Request, op: KvOp) -> Result<Response, ApiError> {
+async fn apply(api: &ServerApi, request: &Request, op: KvOp) -> Result<Response, ApiError> {
     let happened = match api.write(Command::Kv(op)).await?.reply {
         Reply::Bool(happened) => happened,
         Reply::Done | Reply::Txn(_) | Reply::TxnRefused(_) | Reply::Refused(_) => true,

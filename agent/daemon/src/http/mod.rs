@@ -42,6 +42,7 @@ pub mod txn_body;
 pub mod view;
 
 use std::collections::BTreeMap;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use agent_core::state::tables::SessionId;
@@ -50,6 +51,7 @@ use agent_core::store::Store;
 use agent_raft::Consensus;
 use tokio::sync::mpsc;
 
+use crate::client::Servers;
 use crate::config::Network;
 use crate::control::ControlHandle;
 use crate::env::Env;
@@ -59,7 +61,7 @@ use crate::rpc::{HttpHead, Pool};
 use crate::sync::LocalHandle;
 use crate::telemetry::{LogStream, Metrics};
 
-pub use encoded::Encoded;
+pub use encoded::{Encoded, key as question_of};
 pub use error::ApiError;
 pub use request::Request;
 pub use response::Response;
@@ -132,12 +134,8 @@ impl Default for Limits {
     }
 }
 
-/// Everything a handler may touch.
-pub struct Api {
-    /// The replicated state.
-    pub store: Arc<Store>,
-    /// How it is changed.
-    pub consensus: Consensus,
+/// What every agent answers with: itself, and the pool it is a member of.
+pub struct AgentApi {
     /// The outside world.
     pub env: Env,
     /// Who this agent is.
@@ -154,6 +152,16 @@ pub struct Api {
     pub metrics: Arc<Metrics>,
     /// The log to follow; `None` where the process has none of its own (the simulator).
     pub log: Option<LogStream>,
+}
+
+/// What a server answers with beside that: the replicated state.
+pub struct ServerApi {
+    /// What it has in common with clients.
+    pub agent: AgentApi,
+    /// The replicated state.
+    pub store: Arc<Store>,
+    /// How it is changed.
+    pub consensus: Consensus,
     /// Reaches the other servers.
     pub servers: Pool,
     /// Answers that many ask for.
@@ -162,7 +170,50 @@ pub struct Api {
     pub renewed: mpsc::Sender<SessionId>,
 }
 
-impl Api {
+/// What a client answers with beside that: servers that know more.
+pub struct ClientApi {
+    /// What it has in common with servers.
+    pub agent: AgentApi,
+    /// Whom it asks.
+    pub servers: Arc<Servers>,
+}
+
+/// Everything a handler may touch, by what the agent is.
+pub enum Api {
+    /// A server.
+    Server(Arc<ServerApi>),
+    /// A client, which has servers answer whatever is not about itself.
+    Client(Arc<ClientApi>),
+}
+
+impl Deref for Api {
+    type Target = AgentApi;
+
+    fn deref(&self) -> &AgentApi {
+        match self {
+            Api::Server(server) => &server.agent,
+            Api::Client(client) => &client.agent,
+        }
+    }
+}
+
+impl Deref for ServerApi {
+    type Target = AgentApi;
+
+    fn deref(&self) -> &AgentApi {
+        &self.agent
+    }
+}
+
+impl Deref for ClientApi {
+    type Target = AgentApi;
+
+    fn deref(&self) -> &AgentApi {
+        &self.agent
+    }
+}
+
+impl ServerApi {
     /// Proposes a command and waits for its result. A refusal becomes Consul's error.
     ///
     /// # Errors
@@ -181,16 +232,10 @@ impl Api {
 ///
 /// # Errors
 /// The leader could not be reached.
-async fn by_leader(api: &Api, request: &Request) -> Option<Result<Response, ApiError>> {
+async fn by_leader(api: &ServerApi, request: &Request) -> Option<Result<Response, ApiError>> {
     let leadership = api.consensus.leadership();
     let leader = leadership.leader.filter(|_| !leadership.is_self)?;
-    let query = request.raw_query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-    let head = HttpHead {
-        method: request.method.as_str().to_owned(),
-        uri: request::encode_path(&request.path) + &query,
-        headers: vec![("x-consul-token".to_owned(), request.authorizer.token().as_bytes().to_vec())],
-        peer: request.peer,
-    };
+    let head = HttpHead::of(request, &api.identity.node_name);
     let answer = api.servers.forward_http(leader.address, head, request.body.clone()).await;
     Some(answer.map_err(|error| ApiError::internal(format!("rpc error making call: {error}"))))
 }
@@ -211,6 +256,11 @@ pub async fn respond(api: &Api, request: &mut Request) -> Response {
     api.metrics.http(&request.method, route, ms);
     tracing::debug!(method = %request.method, url = %request.shown_url(), from = %request.shown_peer(), latency = %format!("{ms:.3}ms"), "Request finished");
     response
+}
+
+/// Answers a request that another agent passed on, which did already what an agent does to requests that come in.
+pub async fn respond_to_agent(api: &ServerApi, mut request: Request) -> Response {
+    routes::dispatch_for_agent(api, &mut request).await
 }
 
 #[cfg(test)]

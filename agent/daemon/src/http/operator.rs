@@ -4,7 +4,7 @@ use agent_raft::{Change, Consensus};
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::Api;
+use super::ServerApi;
 use super::authorize::{Access, Resource};
 use super::error::ApiError;
 use super::query::check_scope;
@@ -53,7 +53,7 @@ fn servers(consensus: &Consensus) -> Vec<ServerView> {
     consensus.servers().into_iter().map(view).collect()
 }
 
-async fn raft_configuration(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn raft_configuration(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     request.require(Access::Read, Resource::Operator)?;
     let configuration = Configuration { servers: servers(&api.consensus), index: 0 };
@@ -61,7 +61,7 @@ async fn raft_configuration(api: &Api, request: &Request) -> Result<Response, Ap
 }
 
 /// Removes a server that is gone for good, by id or by address.
-async fn raft_remove_peer(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn raft_remove_peer(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     request.require(Access::Write, Resource::Operator)?;
     let known = api.consensus.servers();
@@ -92,7 +92,7 @@ async fn raft_remove_peer(api: &Api, request: &Request) -> Result<Response, ApiE
 }
 
 /// Hands the lead to another server: the one named by `id`, or whichever is furthest.
-async fn transfer_leader(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn transfer_leader(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     request.require(Access::Write, Resource::Operator)?;
     let to = request.parameter("id").filter(|id| !id.is_empty()).map(str::to_owned);
@@ -106,6 +106,6 @@ struct Transferred {
     success: bool,
 }
 
-async fn change(api: &Api, change: &Change) -> Result<(), ApiError> {
+async fn change(api: &ServerApi, change: &Change) -> Result<(), ApiError> {
     api.consensus.change(change).await.map_err(|error| ApiError::internal(error.to_string()))
 }

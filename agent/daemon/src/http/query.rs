@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::error::ApiError;
 use super::request::{Request, parse_uint};
 use super::response::{Response, names};
-use super::{Api, encoded};
+use super::{AgentApi, ServerApi, encoded};
 use crate::telemetry::Timer;
 
 /// How fresh an answer must be.
@@ -55,7 +55,7 @@ impl ReadOptions {
     ///
     /// # Errors
     /// 400 for a bad `index` or `wait` and for conflicting consistencies, 500 for an unknown data centre.
-    pub fn parse(api: &Api, request: &Request) -> Result<Self, ApiError> {
+    pub fn parse(api: &AgentApi, request: &Request) -> Result<Self, ApiError> {
         check_scope(api, request)?;
         let index = match request.parameter("index").unwrap_or_default() {
             "" => 0,
@@ -81,7 +81,7 @@ impl ReadOptions {
 ///
 /// # Errors
 /// 500 `No path to datacenter`; 400 for a namespace or partition other than `default`.
-pub fn check_scope(api: &Api, request: &Request) -> Result<(), ApiError> {
+pub fn check_scope(api: &AgentApi, request: &Request) -> Result<(), ApiError> {
     match request.parameter("dc") {
         None | Some("") => {}
         Some(dc) if dc == api.identity.datacenter => {}
@@ -104,7 +104,7 @@ pub fn check_namespace(request: &Request) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn wait(api: &Api, text: &str, waits: bool) -> Result<Duration, ApiError> {
+fn wait(api: &AgentApi, text: &str, waits: bool) -> Result<Duration, ApiError> {
     let limits = &api.limits;
     let asked_ms = match text {
         "" => 0,
@@ -139,7 +139,7 @@ pub struct Found<T> {
 /// # Errors
 /// 500 when there is no leader to make the answer as fresh as it must be.
 pub async fn read<T>(
-    api: &Api,
+    api: &ServerApi,
     options: &ReadOptions,
     topics: impl FnOnce() -> Vec<Topic>,
     ask: impl Fn(&State) -> Answer<T>,
@@ -172,7 +172,7 @@ pub async fn read<T>(
 /// # Errors
 /// As [`read`].
 pub async fn read_shared(
-    api: &Api,
+    api: &ServerApi,
     request: &Request,
     options: &ReadOptions,
     topics: impl FnOnce() -> Vec<Topic>,
@@ -207,7 +207,7 @@ pub async fn read_shared(
 }
 
 async fn wait_past<T>(
-    api: &Api,
+    api: &ServerApi,
     options: &ReadOptions,
     index: Index,
     topics: Vec<Topic>,
@@ -235,7 +235,7 @@ async fn wait_past<T>(
 ///
 /// # Errors
 /// 500 `No cluster leader`.
-pub async fn barrier(api: &Api, consistency: Consistency) -> Result<(), ApiError> {
+pub async fn barrier(api: &ServerApi, consistency: Consistency) -> Result<(), ApiError> {
     let mode = match consistency {
         Consistency::Stale => return Ok(()),
         Consistency::Default => ReadMode::Lease,
@@ -257,7 +257,7 @@ impl<T> Found<T> {
     }
 
     /// The value as JSON, with the headers of a read.
-    pub fn json<V: Serialize + ?Sized>(&self, api: &Api, request: &Request, view: &V) -> Response {
+    pub fn json<V: Serialize + ?Sized>(&self, api: &AgentApi, request: &Request, view: &V) -> Response {
         self.with_headers(Response::json(request, api.limits.pretty, view))
     }
 

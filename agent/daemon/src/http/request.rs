@@ -9,6 +9,7 @@ use bytes::Bytes;
 use hyper::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use hyper::{Method, Uri};
 
+use super::AgentApi;
 use super::authorize::{Access, Authorizer, Resource};
 use super::error::ApiError;
 
@@ -31,6 +32,8 @@ pub struct Request {
     pub rest_at: usize,
     /// What its token may do.
     pub authorizer: Authorizer,
+    /// The node of the agent that passed it on; `None` when it came in here.
+    pub agent: Option<Box<str>>,
 }
 
 impl Request {
@@ -62,7 +65,13 @@ impl Request {
             peer,
             rest_at: 0,
             authorizer: Authorizer::new(token),
+            agent: None,
         })
+    }
+
+    /// The node of the agent that was asked: that is what `_agent` means, and the node of a session that names none.
+    pub fn agent_name<'a>(&'a self, api: &'a AgentApi) -> &'a str {
+        self.agent.as_deref().unwrap_or(&api.identity.node_name)
     }
 
     /// What followed the route's pattern: a key, a service name, an id.

@@ -13,13 +13,22 @@ use super::error::ApiError;
 use super::request::Request;
 use super::response::Response;
 use super::{
-    Api, acl, agent_check, agent_health, agent_pool, agent_process, agent_self, agent_service, catalog, catalog_write,
+    Api, ServerApi, acl, agent_check, agent_health, agent_pool, agent_process, agent_self, agent_service, catalog, catalog_write,
     coordinate, event, health, keyring, kv, operator, path, session, status, txn,
 };
 use crate::env::BoxFuture;
 
+/// What a handler comes to.
+pub type Answering<'a> = BoxFuture<'a, Result<Response, ApiError>>;
+
 /// Answers a request.
-pub type Handler = for<'a> fn(&'a Api, &'a Request) -> BoxFuture<'a, Result<Response, ApiError>>;
+#[derive(Clone, Copy)]
+pub enum Handler {
+    /// Whatever agent is asked: it is about the agent itself, or its pool.
+    Here(for<'a> fn(&'a Api, &'a Request) -> Answering<'a>),
+    /// A server: it is about the replicated state. A client has one answer.
+    Server(for<'a> fn(&'a ServerApi, &'a Request) -> Answering<'a>),
+}
 
 /// The largest body a route takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,17 +56,24 @@ pub struct Route {
     pub handler: Handler,
 }
 
-/// A [`Route`] from a method, a pattern and an `async fn(&Api, &Request) -> Result<Response, ApiError>`.
+/// A [`Route`] from a method, a pattern and an `async fn(&ServerApi, &Request) -> Result<Response, ApiError>`; after
+/// the word `here`, one of `&Api` that any agent answers itself.
 macro_rules! route {
+    (here $method:ident $pattern:literal => $handler:path) => {
+        route!(@ Here $method $pattern => $handler, Other)
+    };
     ($method:ident $pattern:literal => $handler:path) => {
-        route!($method $pattern => $handler, Other)
+        route!(@ Server $method $pattern => $handler, Other)
     };
     ($method:ident $pattern:literal => $handler:path, $body:ident) => {
+        route!(@ Server $method $pattern => $handler, $body)
+    };
+    (@ $by:ident $method:ident $pattern:literal => $handler:path, $body:ident) => {
         $crate::http::routes::Route {
             method: hyper::Method::$method,
             pattern: $pattern,
             body: $crate::http::routes::BodyLimit::$body,
-            handler: |api, request| Box::pin($handler(api, request)),
+            handler: $crate::http::routes::Handler::$by(|api, request| Box::pin($handler(api, request))),
         }
     };
 }
@@ -189,8 +205,30 @@ fn may_come_from_there(api: &Api, request: &Request) -> bool {
         || from.is_some_and(|from| writers.iter().any(|network| network.contains(from)))
 }
 
+/// Finds the endpoint of a request that another agent passed on, and answers it. Where requests may come from and which
+/// endpoints are blocked was that agent's to say.
+pub async fn dispatch_for_agent(api: &ServerApi, request: &mut Request) -> Response {
+    let Some((pattern, endpoint)) = find(&request.path) else { return Response::empty(StatusCode::NOT_FOUND) };
+    request.rest_at = pattern.len();
+    match endpoint.routes.iter().find(|route| route.method == request.method).map(|route| route.handler) {
+        Some(Handler::Server(handler)) => shown(request, handler(api, request).await),
+        Some(Handler::Here(_)) => ApiError::bad_request("this is answered by the agent that is asked").response(),
+        None => other_method(&request.method, endpoint),
+    }
+}
+
 async fn answer(api: &Api, request: &Request, handler: Handler) -> Response {
-    match handler(api, request).await {
+    let answered = match (handler, api) {
+        (Handler::Here(handler), api) => handler(api, request).await,
+        (Handler::Server(handler), Api::Server(server)) => handler(server, request).await,
+        (Handler::Server(_), Api::Client(client)) => Box::pin(client.by_server(request)).await,
+    };
+    shown(request, answered)
+}
+
+/// The response, an error logged and in Consul's form.
+fn shown(request: &Request, answered: Result<Response, ApiError>) -> Response {
+    match answered {
         Ok(response) => response,
         Err(error) => {
             let (url, from) = (request.shown_url(), request.shown_peer());

@@ -20,7 +20,7 @@ use super::query::{Consistency, ReadOptions, barrier, check_scope, read};
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, route};
-use super::{Api, by_leader};
+use super::{ServerApi, by_leader};
 use crate::definition::{Fields, Source, milliseconds};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -101,23 +101,23 @@ struct Created<'a> {
     id: &'a str,
 }
 
-async fn create(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn create(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     let body = if request.body.is_empty() { Value::Null } else { request_body(&request.body)? };
-    let session = Session { id: api.env.uuid(), ..decode_session(api, &body)? };
+    let session = Session { id: api.env.uuid(), ..decode_session(api, request.agent_name(api), &body)? };
     request.require(Access::Write, Resource::Session(&session.node))?;
     let id = session.id.clone();
     api.write(Command::SessionCreate(Box::new(session))).await?;
     Ok(Response::json(request, api.limits.pretty, &Created { id: &id }))
 }
 
-/// A session from a request's body, without an id.
-fn decode_session(api: &Api, body: &Value) -> Result<Session, ApiError> {
+/// A session from a request's body, without an id. `agent` is its node when it names none.
+fn decode_session(api: &ServerApi, agent: &str, body: &Value) -> Result<Session, ApiError> {
     let empty = Value::Object(serde_json::Map::new());
     let body = if body.is_null() { &empty } else { body };
     let go_type = "struct { LockDelay interface {}; *structs.Alias }";
     let fields = Fields::open_any(body, Source::Http, go_type)?;
-    let node = fields.get("Node").map_or(Ok(api.identity.node_name.clone()), |_| fields.string("Node"));
+    let node = fields.get("Node").map_or(Ok(agent.to_owned()), |_| fields.string("Node"));
     let session = Session {
         name: fields.string("Name")?,
         node: node?,
@@ -194,7 +194,7 @@ fn lock_delay_ms(fields: &Fields<'_>) -> Result<u64, ApiError> {
     Ok(milliseconds(nanoseconds))
 }
 
-fn ttl_ms(api: &Api, text: &str) -> Result<u64, ApiError> {
+fn ttl_ms(api: &ServerApi, text: &str) -> Result<u64, ApiError> {
     if text.is_empty() {
         return Ok(0);
     }
@@ -210,7 +210,7 @@ fn ttl_ms(api: &Api, text: &str) -> Result<u64, ApiError> {
     Ok(milliseconds(nanoseconds))
 }
 
-async fn destroy(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn destroy(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     let id = session_id(request)?;
     // Only the catalog knows whose session it is.
@@ -221,7 +221,7 @@ async fn destroy(api: &Api, request: &Request) -> Result<Response, ApiError> {
     Ok(Response::json(request, api.limits.pretty, &true))
 }
 
-async fn renew(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn renew(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     let id = session_id(request)?;
     // Only the leader's timers know when a session ends.
@@ -239,7 +239,7 @@ async fn renew(api: &Api, request: &Request) -> Result<Response, ApiError> {
     Ok(Response::json(request, api.limits.pretty, &[SessionView::new(&session)]))
 }
 
-async fn info(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn info(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let id = session_id(request)?;
     let found = read(api, &options, || vec![Topic::Session(id.to_owned())], |state| state.session(id)).await?;
@@ -249,7 +249,7 @@ async fn info(api: &Api, request: &Request) -> Result<Response, ApiError> {
     Ok(found.json(api, request, &views))
 }
 
-async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn node(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let node = match request.rest() {
         "" => return Err(ApiError::bad_request("Missing node name")),
@@ -259,7 +259,7 @@ async fn node(api: &Api, request: &Request) -> Result<Response, ApiError> {
     Ok(found.json(api, request, &views(request, &found.value)))
 }
 
-async fn list(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn list(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let found = read(api, &options, || vec![Topic::Sessions], agent_core::state::State::session_list).await?;
     Ok(found.json(api, request, &views(request, &found.value)))

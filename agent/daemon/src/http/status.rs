@@ -1,6 +1,6 @@
 //! `/v1/status`: who leads, who votes. Needs no leader and no token.
 
-use super::Api;
+use super::ServerApi;
 use super::error::ApiError;
 use super::query::check_scope;
 use super::request::Request;
@@ -11,14 +11,14 @@ pub(super) const ROUTES: &[Route] =
     &[route!(GET "/v1/status/leader" => leader), route!(GET "/v1/status/peers" => peers)];
 
 /// The RPC address of the leader, or an empty string.
-async fn leader(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn leader(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     let leader = api.consensus.leadership().leader.map(|server| server.address.to_string());
     Ok(Response::json(request, api.limits.pretty, &leader.unwrap_or_default()))
 }
 
 /// The RPC addresses of all voters.
-async fn peers(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn peers(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
     let peers: Vec<String> = api.consensus.servers().iter().map(|server| server.address.to_string()).collect();
     Ok(Response::json(request, api.limits.pretty, &peers))

@@ -8,10 +8,10 @@ use agent_core::local::anti_entropy::Remote;
 use agent_core::local::{Definitions, Settings};
 use agent_core::state::State;
 use agent_core::state::command::Register;
-use agent_core::state::tables::{Check, Node, Status};
+use agent_core::state::tables::{Check, Index, Node, Status};
 use agent_raft::disk::memory::MemoryDisk;
 use agent_raft::network::Alone;
-use agent_raft::{Config, Leadership, ReadError, Server, Timing, WriteError};
+use agent_raft::{Config, ReadError, Server, Timing, WriteError};
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::HeaderMap;
@@ -185,17 +185,12 @@ async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>)
     });
     let (renewed, renewals) = mpsc::channel(16);
     let (control, limits) = (control::channel().0, Limits::default());
-    let api = Arc::new(Api {
+    let gossip = pool().await;
+    let agent = AgentApi { metrics, env, identity: identity(), limits, local, gossip, control, log: None };
+    let server = Arc::new(ServerApi {
+        agent,
         store,
         consensus,
-        metrics,
-        env,
-        identity: identity(),
-        limits,
-        local,
-        gossip: pool().await,
-        control,
-        log: None,
         servers: Pool::new(Env::real(), nobody()),
         encoded: Encoded::default(),
         renewed,
@@ -203,8 +198,8 @@ async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>)
     let alive =
         Check { node: "n1".to_owned(), id: "serfHealth".to_owned(), status: Status::Passing, ..Check::default() };
     let register = Register { node, checks: vec![alive], ..Register::default() };
-    api.write(Command::Register(Box::new(register))).await.unwrap();
-    World { api, renewals }
+    server.write(Command::Register(Box::new(register))).await.unwrap();
+    World { api: Arc::new(Api::Server(server)), renewals }
 }
 
 /// Who this server is to others; there are none.
@@ -288,15 +283,11 @@ impl Catalog for NoCatalog {
         Box::pin(std::future::pending())
     }
 
-    fn read<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Remote, ReadError>> {
+    fn read<'a>(&'a self, _: &'a str, _: Index) -> BoxFuture<'a, Result<(Index, Remote), ReadError>> {
         Box::pin(std::future::pending())
     }
 
-    fn changed(&self, _: &str) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
-    }
-
-    fn leadership_changed<'a>(&'a self, _: &'a Leadership) -> BoxFuture<'a, Leadership> {
+    fn servers_changed<'a>(&'a self, _: &'a mut u64) -> BoxFuture<'a, ()> {
         Box::pin(std::future::pending())
     }
 }

@@ -9,7 +9,7 @@ use agent_core::state::{Command, Reply, apply};
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::Api;
+use super::ServerApi;
 use super::authorize::{Access, Resource};
 use super::decode;
 use super::error::ApiError;
@@ -32,7 +32,7 @@ struct Outcome {
     failures: Vec<TxnFailure>,
 }
 
-async fn txn(api: &Api, request: &Request) -> Result<Response, ApiError> {
+async fn txn(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let parse_failed = |reason: String| ApiError::bad_request(format!("Failed to parse body: {reason}"));
     let value = decode::first_value(&request.body).map_err(parse_failed)?;
@@ -52,7 +52,7 @@ async fn txn(api: &Api, request: &Request) -> Result<Response, ApiError> {
     Ok(answer(api, request, &outcome, !writes))
 }
 
-fn check_size(api: &Api, value: &serde_json::Value, ops: &[TxnOp]) -> Result<(), ApiError> {
+fn check_size(api: &ServerApi, value: &serde_json::Value, ops: &[TxnOp]) -> Result<(), ApiError> {
     let count = value.as_array().map_or(0, Vec::len);
     let too_large = |text: String| Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, text));
     if count > OPS_MAX {
@@ -100,7 +100,7 @@ fn authorize(request: &Request, op: &TxnOp) -> Result<(), ApiError> {
 }
 
 /// Runs a transaction that only reads, on a snapshot.
-fn look(api: &Api, ops: Vec<TxnOp>) -> Result<Outcome, ApiError> {
+fn look(api: &ServerApi, ops: Vec<TxnOp>) -> Result<Outcome, ApiError> {
     let mut state = (*api.store.snapshot()).clone();
     let index = state.index;
     let proposal = Proposal { id: 0, now_ms: api.env.clock.wall_ms(), command: Command::Txn(ops) };
@@ -151,7 +151,7 @@ struct FailureView<'a> {
     what: &'a str,
 }
 
-fn view_of<'a>(api: &'a Api, result: &'a TxnResult) -> ResultView<'a> {
+fn view_of<'a>(api: &'a ServerApi, result: &'a TxnResult) -> ResultView<'a> {
     match result {
         TxnResult::Kv(entry) => ResultView::Kv(KvView::new(entry)),
         TxnResult::Node(node) => ResultView::Node(NodeView::new(node, &api.identity.datacenter)),
@@ -160,7 +160,7 @@ fn view_of<'a>(api: &'a Api, result: &'a TxnResult) -> ResultView<'a> {
     }
 }
 
-fn answer(api: &Api, request: &Request, outcome: &Outcome, read_only: bool) -> Response {
+fn answer(api: &ServerApi, request: &Request, outcome: &Outcome, read_only: bool) -> Response {
     let known_leader = api.consensus.has_leader();
     let failed = !outcome.failures.is_empty();
     let view = AnswerView {

@@ -34,6 +34,10 @@ impl Serve for Desk {
         Box::pin(async { Response::empty(hyper::StatusCode::NOT_FOUND) })
     }
 
+    fn catalog(&self, _: CatalogHead, _: Bytes) -> BoxFuture<'static, Result<Vec<u8>, String>> {
+        Box::pin(async { Err("there is none".to_owned()) })
+    }
+
     fn dns(&self, _: &DnsHead, _: &[u8]) -> Result<Reply, String> {
         Err("there is no catalog".to_owned())
     }

@@ -6,31 +6,40 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use agent_core::state::Command;
 use agent_raft::{Consensus, Refused, Rpc};
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use tokio::sync::mpsc;
 
-use super::frame::{DnsHead, Head, HttpHead, PAYLOAD_BYTES_MAX, ReplyHead};
+use super::frame::{CatalogHead, DnsHead, Head, HttpHead, PAYLOAD_BYTES_MAX, ReplyHead};
 use super::pool::{CallError, Lane, Pool};
 use super::server::Serve;
 use crate::dns::packet::MESSAGE_BYTES_MAX;
 use crate::dns::{DnsDesk, Question, Reply};
 use crate::env::BoxFuture;
+use crate::http::authorize::Authorizer;
 use crate::http::error::ApiError;
 use crate::http::response::Content;
-use crate::http::{Api, Request, Response, handle};
+use crate::http::request::encode_path;
+use crate::http::{Request, Response, ServerApi, respond_to_agent};
+use crate::sync::Catalog;
 
 /// Pieces of a response that wait for the client to take them.
 const PIECES_MAX: usize = 8;
 
 impl HttpHead {
-    /// The head of a request as it came in over a socket.
-    pub fn new(method: &Method, uri: &Uri, headers: &HeaderMap, peer: Option<SocketAddr>) -> Self {
-        let headers =
-            headers.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect();
-        HttpHead { method: method.as_str().to_owned(), uri: uri.to_string(), headers, peer }
+    /// The head of a request that came in at `agent`, or was passed on to it.
+    pub fn of(request: &Request, agent: &str) -> Self {
+        let query = request.raw_query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+        HttpHead {
+            method: request.method.as_str().to_owned(),
+            uri: encode_path(&request.path) + &query,
+            token: request.authorizer.token().to_owned(),
+            agent: request.agent.as_deref().unwrap_or(agent).to_owned(),
+            peer: request.peer,
+        }
     }
 
     /// The request it stands for.
@@ -38,10 +47,11 @@ impl HttpHead {
     /// # Errors
     /// 400 when it makes no sense.
     pub fn request(self, body: Bytes) -> Result<Request, ApiError> {
-        let HttpHead { method, uri, headers, peer } = self;
+        let HttpHead { method, uri, token, agent, peer } = self;
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| ApiError::bad_request("400 Bad Request"))?;
         let uri: Uri = uri.parse().map_err(|_| ApiError::bad_request("400 Bad Request"))?;
-        Request::new(method, &uri, &header_map(headers), body, peer)
+        let request = Request::new(method, &uri, &HeaderMap::new(), body, peer)?;
+        Ok(Request { authorizer: Authorizer::new(token), agent: Some(agent.into()), ..request })
     }
 }
 
@@ -125,7 +135,9 @@ pub struct ServerDesk {
     /// The consensus handle.
     pub consensus: Consensus,
     /// The HTTP API.
-    pub api: Arc<Api>,
+    pub api: Arc<ServerApi>,
+    /// The catalog, for the records of client agents.
+    pub catalog: Arc<dyn Catalog>,
     /// Answers DNS questions.
     pub dns: DnsDesk,
 }
@@ -140,13 +152,38 @@ impl Serve for ServerDesk {
         let api = self.api.clone();
         Box::pin(async move {
             match head.request(body) {
-                Ok(request) => handle(&api, request).await,
+                Ok(request) => respond_to_agent(&api, request).await,
                 Err(error) => error.response(),
             }
         })
     }
 
+    fn catalog(&self, head: CatalogHead, payload: Bytes) -> BoxFuture<'static, Result<Vec<u8>, String>> {
+        let catalog = Arc::clone(&self.catalog);
+        Box::pin(async move { answer_agent(&*catalog, head, &payload).await })
+    }
+
     fn dns(&self, head: &DnsHead, packet: &[u8]) -> Result<Reply, String> {
         self.dns.answer(head, packet)
     }
+}
+
+/// Reads or writes the catalog for another agent.
+///
+/// # Errors
+/// Nothing was done, because it asked for what agents must not do here.
+async fn answer_agent(catalog: &dyn Catalog, head: CatalogHead, payload: &[u8]) -> Result<Vec<u8>, String> {
+    let answer = match head {
+        CatalogHead::Write => {
+            let command = postcard::from_bytes(payload).map_err(|error| format!("the command is damaged: {error}"))?;
+            match command {
+                Command::Register(_) | Command::Deregister { .. } => {
+                    postcard::to_allocvec(&catalog.write(command).await)
+                }
+                _ => return Err("an agent registers and deregisters; other commands come by http".to_owned()),
+            }
+        }
+        CatalogHead::Read { node, past } => postcard::to_allocvec(&catalog.read(&node, past).await),
+    };
+    answer.map_err(|error| error.to_string())
 }

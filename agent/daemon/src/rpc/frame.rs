@@ -45,6 +45,8 @@ pub enum Head {
     Http(HttpHead),
     /// A DNS question; the payload is the packet.
     Dns(DnsHead),
+    /// An agent's own records in the catalog.
+    Catalog(CatalogHead),
 }
 
 /// Who opens a connection.
@@ -63,12 +65,28 @@ pub struct Hello {
 pub struct HttpHead {
     /// The method.
     pub method: String,
-    /// Path and query, as they came.
+    /// Path and query, percent-encoded.
     pub uri: String,
-    /// The headers, the token among them.
-    pub headers: Vec<(String, Vec<u8>)>,
-    /// Who sent it to the agent that forwards it.
+    /// The token; empty for none.
+    pub token: String,
+    /// The node of the agent that was asked.
+    pub agent: String,
+    /// Who asked it; `None` on a Unix socket.
     pub peer: Option<SocketAddr>,
+}
+
+/// What an agent wants of the catalog for its own services. Variants are only appended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CatalogHead {
+    /// Write the command in the payload, a registration or its end. The answer is a `Result<Reply, WriteError>`.
+    Write,
+    /// The records of a node, once their index is past `past`. The answer is a `Result<(Index, Remote), ReadError>`.
+    Read {
+        /// The node.
+        node: String,
+        /// The index that is known; zero answers at once.
+        past: u64,
+    },
 }
 
 /// How a DNS question came to a client agent, and how that agent wants it answered. The payload is the packet.

@@ -25,8 +25,8 @@ pub mod transport;
 use std::fmt;
 use std::sync::Arc;
 
-pub use frame::{DnsHead, DnsReply, HttpHead};
-pub use pool::{CallError, Pool};
+pub use frame::{CatalogHead, DnsHead, DnsReply, Head, HttpHead};
+pub use pool::{CallError, Lane, Pool};
 pub use server::{Counts, Serve, serve};
 pub use transport::RpcTransport;
 

@@ -17,11 +17,13 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::Identity;
-use super::frame::{DnsHead, FrameError, Framed, Head, Hello, HttpHead, PAYLOAD_BYTES_MAX, Reader, ReplyHead};
+use super::frame::{
+    CatalogHead, DnsHead, FrameError, Framed, Head, Hello, HttpHead, PAYLOAD_BYTES_MAX, Reader, ReplyHead,
+};
 use crate::dns::Reply;
 use crate::env::{BoxFuture, Listener, Stream};
 use crate::http::Response;
@@ -55,6 +57,10 @@ pub trait Serve: Send + Sync + 'static {
 
     /// Answers an HTTP request as if it had come in here. Dropped when whoever asked is gone.
     fn http(&self, head: HttpHead, body: Bytes) -> BoxFuture<'static, Response>;
+
+    /// Reads or writes an agent's own records in the catalog; refuses what is not that. Dropped when whoever asked is
+    /// gone, which leaves the outcome of a write open.
+    fn catalog(&self, head: CatalogHead, payload: Bytes) -> BoxFuture<'static, Result<Vec<u8>, String>>;
 
     /// Answers a DNS question, at once.
     ///
@@ -100,6 +106,7 @@ pub async fn serve(
     let budget = Arc::new(Semaphore::new(BUDGET_KIB as usize));
     let desk = Arc::new(Desk { identity, serve, counts, budget });
     let mut connections = JoinSet::new();
+    let (closing, told) = watch::channel(false);
     let mut stop = std::pin::pin!(stop);
     loop {
         let accepted = tokio::select! {
@@ -110,7 +117,7 @@ pub async fn serve(
         };
         match accepted {
             Ok(_) if connections.len() >= CONNECTIONS_MAX => desk.refuse(None, "there are too many connections"),
-            Ok((stream, peer)) => drop(connections.spawn(connection(desk.clone(), stream, peer))),
+            Ok((stream, peer)) => drop(connections.spawn(connection(desk.clone(), stream, peer, told.clone()))),
             Err(error) => {
                 tracing::warn!(error = %error, "could not accept an rpc connection");
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -118,12 +125,19 @@ pub async fn serve(
         }
     }
     drop(listener);
+    // Whoever asks something new from now on learns that it was not received, and asks another server.
+    closing.send_replace(true);
     let drained = async { while connections.join_next().await.is_some() {} };
     // What does not finish by itself is dropped with the set.
     let _ = tokio::time::timeout(DRAIN, drained).await;
 }
 
-async fn connection(desk: Arc<Desk>, stream: Box<dyn Stream>, peer: Option<SocketAddr>) {
+async fn connection(
+    desk: Arc<Desk>,
+    stream: Box<dyn Stream>,
+    peer: Option<SocketAddr>,
+    mut closing: watch::Receiver<bool>,
+) {
     let caller = Arc::new(Caller { peer, is_known: AtomicBool::new(false), is_logged: AtomicBool::new(false) });
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (desk, caller) = (desk.clone(), caller.clone());
@@ -134,20 +148,31 @@ async fn connection(desk: Arc<Desk>, stream: Box<dyn Stream>, peer: Option<Socke
     builder.max_concurrent_streams(STREAMS_MAX).max_header_list_size(4 << 10).max_send_buf_size(256 << 10);
     builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
     builder.keep_alive_interval(Some(KEEP_ALIVE)).keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-    let served = builder.serve_connection(TokioIo::new(stream), service);
+    let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut is_closing = false;
     let is_anonymous = async {
         tokio::time::sleep(READ_TIMEOUT).await;
         if caller.is_known.load(Ordering::Acquire) {
             std::future::pending::<()>().await;
         }
     };
-    tokio::select! {
-        biased;
-        ended = served => match ended {
-            Ok(()) => {}
-            Err(error) => tracing::debug!(error = %error, "rpc connection ended"),
-        },
-        () = is_anonymous => desk.refuse(Some(&caller), "it does not say who it is"),
+    let mut is_anonymous = std::pin::pin!(is_anonymous);
+    loop {
+        tokio::select! {
+            biased;
+            ended = &mut served => {
+                if let Err(error) = ended {
+                    tracing::debug!(error = %error, "rpc connection ended");
+                }
+                return;
+            }
+            () = &mut is_anonymous => return desk.refuse(Some(&caller), "it does not say who it is"),
+            // An error means that the server is gone, and this with it.
+            Ok(_) = closing.wait_for(|closing| *closing), if !is_closing => {
+                is_closing = true;
+                served.as_mut().graceful_shutdown();
+            }
+        }
     }
 }
 
@@ -184,7 +209,7 @@ impl Desk {
                 caller.is_known.store(true, Ordering::Release);
                 return Ok(Framed::whole(&ReplyHead::Done, Bytes::new()));
             }
-            Head::Raft(_) | Head::Http(_) | Head::Dns(_) if !is_known => {
+            Head::Raft(_) | Head::Http(_) | Head::Dns(_) | Head::Catalog(_) if !is_known => {
                 return Err("the first request must say who it comes from".to_owned());
             }
             _ => self.counts.served.fetch_add(1, Ordering::Relaxed),
@@ -207,6 +232,10 @@ impl Desk {
                 // A blocking query has no body worth counting, and stays for minutes.
                 drop(budget);
                 Ok(http_reply(self.serve.http(head, payload).await))
+            }
+            Head::Catalog(head) => {
+                let answer = self.serve.catalog(head, payload).await?;
+                Ok(Framed::whole(&ReplyHead::Done, answer.into()))
             }
             Head::Dns(head) => {
                 let Reply { head, packet } = self.serve.dns(&head, &payload)?;

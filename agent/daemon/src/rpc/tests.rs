@@ -57,9 +57,13 @@ impl Serve for Echo {
                 return Response::stream(pieces);
             }
             let mut response = Response::text(StatusCode::NOT_FOUND, body);
-            response.set_header("X-Saw", &format!("{} {} {:?} {:?}", head.method, head.uri, head.headers, head.peer));
+            response.set_header("X-Saw", &format!("{} {} {:?} {:?}", head.method, head.uri, (head.token, head.agent), head.peer));
             response
         })
+    }
+
+    fn catalog(&self, _: CatalogHead, _: Bytes) -> BoxFuture<'static, Result<Vec<u8>, String>> {
+        Box::pin(async { Err("there is none".to_owned()) })
     }
 
     fn dns(&self, head: &DnsHead, packet: &[u8]) -> Result<Reply, String> {
@@ -110,7 +114,8 @@ async fn http_requests_are_answered_as_if_they_had_come_in_there() {
     let head = HttpHead {
         method: "PUT".into(),
         uri: "/v1/kv/a%2Fb?cas=3".into(),
-        headers: vec![("x-consul-token".into(), b"secret".to_vec())],
+        token: "secret".into(),
+        agent: "client-1".into(),
         peer: Some("10.0.0.9:5000".parse().unwrap()),
     };
 
@@ -118,7 +123,7 @@ async fn http_requests_are_answered_as_if_they_had_come_in_there() {
 
     assert_eq!((response.status, response.whole()), (StatusCode::NOT_FOUND, b"value".as_slice()));
     let saw = response.headers["x-saw"].to_str().unwrap();
-    assert!(saw.starts_with("PUT /v1/kv/a%2Fb?cas=3 [(\"x-consul-token\"") && saw.contains("10.0.0.9:5000"), "{saw}");
+    assert!(saw.starts_with("PUT /v1/kv/a%2Fb?cas=3 (\"secret\", \"client-1\")") && saw.contains("10.0.0.9:5000"), "{saw}");
 }
 
 #[tokio::test]

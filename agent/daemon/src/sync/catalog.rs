@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use agent_core::local::anti_entropy::Remote;
 use agent_core::local::{Input, SyncId, SyncResult};
-use agent_core::state::tables::fold;
+use agent_core::state::tables::{Index, fold};
 use agent_core::state::{Command, Reply};
 use agent_core::store::Store;
 use agent_core::watch::Topic;
-use agent_raft::consensus::{Consensus, Leadership, ReadError, ReadMode, WriteError};
+use agent_raft::consensus::{Consensus, ReadError, ReadMode, WriteError};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
@@ -19,19 +19,17 @@ use crate::telemetry::{Counter, Metrics};
 /// How many commands of one batch are on the way at once: enough that one sync to disk serves many.
 const WRITES_MAX: usize = 32;
 
-/// Where the catalog is read and written: Raft on a server, a forwarder on a client.
+/// Where the catalog is read and written: Raft on a server, whichever server answers on a client.
 pub trait Catalog: Send + Sync {
     /// Writes `command` and waits until it is applied.
     fn write(&self, command: Command) -> BoxFuture<'_, Result<Reply, WriteError>>;
 
-    /// The records of the node `name`, as fresh as the leader's.
-    fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Remote, ReadError>>;
+    /// The records of the node `name`, as fresh as the leader's, and their index; waits until that is past `past`.
+    fn read<'a>(&'a self, name: &'a str, past: Index) -> BoxFuture<'a, Result<(Index, Remote), ReadError>>;
 
-    /// Resolves when anything of the node `name` changed after this call.
-    fn changed(&self, name: &str) -> BoxFuture<'static, ()>;
-
-    /// Resolves when the leadership differs from `seen`.
-    fn leadership_changed<'a>(&'a self, seen: &'a Leadership) -> BoxFuture<'a, Leadership>;
+    /// Resolves when there is somebody to write to to whom nothing may have been written yet; at once when there is
+    /// already. `seen` is this call's own memory, zero at first.
+    fn servers_changed<'a>(&'a self, seen: &'a mut u64) -> BoxFuture<'a, ()>;
 }
 
 /// The catalog of a server.
@@ -49,20 +47,32 @@ impl Catalog for RaftCatalog {
         Box::pin(async move { Ok(propose(&self.consensus, &self.metrics, command).await?.reply) })
     }
 
-    fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Remote, ReadError>> {
+    fn read<'a>(&'a self, name: &'a str, past: Index) -> BoxFuture<'a, Result<(Index, Remote), ReadError>> {
         Box::pin(async move {
             self.metrics.count(Counter::Rpc);
-            self.consensus.barrier(ReadMode::Lease).await?;
-            Ok(Remote::of(&self.store.snapshot(), name))
+            loop {
+                let changed = self.store.watch(&[Topic::Node(fold(name))]);
+                self.consensus.barrier(ReadMode::Lease).await?;
+                let state = self.store.snapshot();
+                let index = state.node_services(name).index.max(1);
+                if index > past {
+                    return Ok((index, Remote::of(&state, name)));
+                }
+                drop(state);
+                changed.await;
+            }
         })
     }
 
-    fn changed(&self, name: &str) -> BoxFuture<'static, ()> {
-        Box::pin(self.store.watch(&[Topic::Node(fold(name))]))
-    }
-
-    fn leadership_changed<'a>(&'a self, seen: &'a Leadership) -> BoxFuture<'a, Leadership> {
-        Box::pin(self.consensus.leadership_changed(seen))
+    fn servers_changed<'a>(&'a self, seen: &'a mut u64) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let mut leadership = self.consensus.leadership();
+            // A term has one leader, and the terms of leaders are never zero.
+            while leadership.leader.is_none() || leadership.term == *seen {
+                leadership = self.consensus.leadership_changed(&leadership).await;
+            }
+            *seen = leadership.term;
+        })
     }
 }
 
@@ -104,12 +114,12 @@ async fn write_one(catalog: &dyn Catalog, command: Command) -> SyncResult {
     }
 }
 
-/// Tells the loop whenever there is a leader it may not have written to yet.
-pub(super) async fn report_leaders(catalog: Arc<dyn Catalog>, reports: mpsc::Sender<Input>) {
-    let mut seen = Leadership::default();
+/// Tells the loop whenever there is a server it may not have written to yet.
+pub(super) async fn report_servers(catalog: Arc<dyn Catalog>, reports: mpsc::Sender<Input>) {
+    let mut seen = 0;
     loop {
-        seen = catalog.leadership_changed(&seen).await;
-        if seen.leader.is_some() && reports.send(Input::ServersChanged).await.is_err() {
+        catalog.servers_changed(&mut seen).await;
+        if reports.send(Input::ServersChanged).await.is_err() {
             return;
         }
     }

@@ -47,16 +47,16 @@ impl Mirrors {
 }
 
 async fn follow(catalog: Arc<dyn Catalog>, node: NodeName, reports: mpsc::Sender<Input>) {
+    let mut seen = 0;
     loop {
-        let changed = catalog.changed(&node);
-        let Ok(remote) = catalog.read(&node).await else {
+        let Ok((index, remote)) = catalog.read(&node, seen).await else {
             tokio::time::sleep(RETRY).await;
             continue;
         };
+        seen = index;
         let input = Input::AliasNode { node: node.clone(), remote: Box::new(remote) };
         if reports.send(input).await.is_err() {
             return;
         }
-        changed.await;
     }
 }

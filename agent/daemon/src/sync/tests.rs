@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use agent_core::health::spec::{CheckKind, CheckSpec, Outcome, ServiceSpec};
 use agent_core::local::Source;
 use agent_core::local::anti_entropy::Remote;
-use agent_core::state::tables::{Node, Service, State, Status};
+use agent_core::state::tables::{Index, Node, Service, State, Status};
 use agent_core::state::{Command, Proposal, Reply, apply};
-use agent_raft::consensus::{Leadership, ReadError, Server, WriteError};
+use agent_raft::consensus::{ReadError, WriteError};
 
 use super::*;
 use crate::env::BoxFuture;
@@ -26,21 +26,21 @@ impl Catalog for MemoryCatalog {
         Box::pin(async move { Ok(applied.reply) })
     }
 
-    fn read<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<Remote, ReadError>> {
-        Box::pin(async move { Ok(Remote::of(&self.state.lock().unwrap(), name)) })
-    }
-
-    fn changed(&self, _name: &str) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::pending())
-    }
-
-    fn leadership_changed<'a>(&'a self, seen: &'a Leadership) -> BoxFuture<'a, Leadership> {
+    fn read<'a>(&'a self, name: &'a str, past: Index) -> BoxFuture<'a, Result<(Index, Remote), ReadError>> {
         Box::pin(async move {
-            if seen.leader.is_some() {
+            if past > 0 {
                 std::future::pending::<()>().await;
             }
-            let leader = Server { id: "1".into(), node: "n1".into(), address: ([127, 0, 0, 1], 1).into(), voter: true };
-            Leadership { leader: Some(leader), is_self: true, term: 1 }
+            Ok((1, Remote::of(&self.state.lock().unwrap(), name)))
+        })
+    }
+
+    fn servers_changed<'a>(&'a self, seen: &'a mut u64) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if *seen > 0 {
+                std::future::pending::<()>().await;
+            }
+            *seen = 1;
         })
     }
 }

@@ -14,6 +14,8 @@ pub enum Counter {
     Query,
     /// Reads and writes that the agent asked of the servers.
     Rpc,
+    /// Those that no server answered.
+    RpcFailed,
 }
 
 /// Something that takes time, in milliseconds.
@@ -46,11 +48,12 @@ pub enum Timer {
 }
 
 /// Every counter, in the order of its discriminants.
-pub(super) const COUNTERS: [(Counter, &str); 4] = [
+pub(super) const COUNTERS: [(Counter, &str); 5] = [
     (Counter::RaftApply, "raft.apply"),
     (Counter::RaftLeader, "raft.state.leader"),
     (Counter::Query, "rpc.query"),
     (Counter::Rpc, "client.rpc"),
+    (Counter::RpcFailed, "client.rpc.failed"),
 ];
 
 /// Every timer, in the order of its discriminants.
