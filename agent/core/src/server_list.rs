@@ -131,9 +131,8 @@ impl ServerList {
             list.iter().any(|entry| entry.address == wanted.address && entry.is_alive && entry.is_member)
         };
         let appeared = self.order.iter().filter(|entry| entry.is_alive && entry.is_member && !is_in(&old, entry));
-        let alive = |list: &[Entry], wanted: &Entry| {
-            list.iter().any(|entry| entry.address == wanted.address && entry.is_alive)
-        };
+        let alive =
+            |list: &[Entry], wanted: &Entry| list.iter().any(|entry| entry.address == wanted.address && entry.is_alive);
         let gone = old.iter().filter(|entry| entry.is_alive && !alive(&self.order, entry));
         let outputs = gone.map(|entry| Output::Gone(entry.address));
         outputs.chain(appeared.map(|entry| Output::Appeared(entry.address))).collect()

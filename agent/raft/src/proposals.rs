@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Added to the count for everyone who keeps new proposals out.
-const CLOSED: usize = 1 << 32;
+/// Added to the count for everyone who keeps new proposals out. More than there can be requests.
+const CLOSED: usize = 1 << 24;
 
 /// Who is under way, and whether others may set out.
 #[derive(Debug, Default)]

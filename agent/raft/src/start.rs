@@ -26,6 +26,7 @@ use crate::log::LogStore;
 use crate::machine::Machine;
 use crate::members::{ChangeError, initialize};
 use crate::network::{Network, Transport};
+use crate::proposals::Proposals;
 use crate::snapshot::SnapshotStore;
 use crate::types::{Membership, SnapshotMeta, TypeConfig, raft_id};
 

@@ -83,7 +83,10 @@ fn servers_answer_for_a_client_as_if_they_had_been_asked() {
     assert_eq!((refused.status, refused.text().starts_with("Failed to parse body")), (400, true), "{}", refused.text());
     assert_eq!(get(&client, "/v1/status/leader"), format!("{}:8300", server.address));
     let listed = get(&client, "/v1/agent/self");
-    assert_eq!((&listed["Config"]["Server"], &listed["Stats"]["consul"]["known_servers"]), (&false.into(), &"1".into()));
+    assert_eq!(
+        (&listed["Config"]["Server"], &listed["Stats"]["consul"]["known_servers"]),
+        (&false.into(), &"1".into())
+    );
 }
 
 #[test]
@@ -91,10 +94,16 @@ fn what_a_client_registers_is_in_the_catalog_under_its_own_node() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (server, client) = two(folder.path());
 
-    put(&client, "/v1/agent/service/register", r#"{"Name": "web", "Port": 80, "Check": {"TTL": "1h", "Status": "passing"}}"#);
+    put(
+        &client,
+        "/v1/agent/service/register",
+        r#"{"Name": "web", "Port": 80, "Check": {"TTL": "1h", "Status": "passing"}}"#,
+    );
     let found = wait_until(&server, "/v1/health/service/web", |found| !found.as_array().expect("a list").is_empty());
     assert_eq!((&found[0]["Node"]["Node"], &found[0]["Service"]["Port"]), (&"c1".into(), &80.into()));
-    wait_until(&client, "/v1/health/service/web", |found| found[0]["Checks"].as_array().is_some_and(|checks| checks.len() == 2));
+    wait_until(&client, "/v1/health/service/web", |found| {
+        found[0]["Checks"].as_array().is_some_and(|checks| checks.len() == 2)
+    });
 
     put(&client, "/v1/agent/check/fail/service:web", "");
     let critical = |found: &Value| found[0]["Checks"].to_string().contains("critical");

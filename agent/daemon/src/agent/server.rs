@@ -135,8 +135,7 @@ impl Rooms {
         };
         running.tasks.spawn(servers::run(care, running.until_stopped()));
         let encoded = http::Encoded::default();
-        let api =
-            Arc::new(ServerApi { agent, store, consensus: consensus.clone(), servers: pool, encoded, renewed });
+        let api = Arc::new(ServerApi { agent, store, consensus: consensus.clone(), servers: pool, encoded, renewed });
         let dns = DnsDesk::new(Arc::clone(&api.store), &api.identity.datacenter, api.env.clone());
         let desk = rpc::forward::ServerDesk { consensus, api: Arc::clone(&api), catalog, dns };
         let counts = Arc::new(rpc::Counts::default());

@@ -90,7 +90,12 @@ fn complaint(response: &Response) -> Option<&'static [u8]> {
 
 /// How long servers may take and are tried. A query that may be answered with what is kept does not wait for servers to
 /// come back, unless it waits for something newer anyway.
-pub(super) fn patience(servers: &Servers, request: &Request, options: Option<&ReadOptions>, question: Option<&str>) -> Patience {
+pub(super) fn patience(
+    servers: &Servers,
+    request: &Request,
+    options: Option<&ReadOptions>,
+    question: Option<&str>,
+) -> Patience {
     let (now, hold_time) = (Instant::now(), servers.hold_time);
     let kept = question.filter(|_| may_be_old(options)).and_then(|question| servers.recall(question));
     let waits = options.filter(|options| options.index > 0);

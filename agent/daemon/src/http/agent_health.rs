@@ -13,8 +13,10 @@ use super::routes::{Route, route};
 use super::view::{AgentCheckView, AgentServiceView};
 use super::{Api, ApiError, Request, Response};
 
-pub(super) const ROUTES: &[Route] =
-    &[route!(here GET "/v1/agent/health/service/id/" => by_id), route!(here GET "/v1/agent/health/service/name/" => by_name)];
+pub(super) const ROUTES: &[Route] = &[
+    route!(here GET "/v1/agent/health/service/id/" => by_id),
+    route!(here GET "/v1/agent/health/service/name/" => by_name),
+];
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

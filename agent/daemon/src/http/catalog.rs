@@ -11,7 +11,7 @@ use super::query::{Found, ReadOptions, check_namespace, read, read_shared};
 use super::response::names;
 use super::routes::{Route, route};
 use super::view::{ById, CatalogServiceView, NodeView, ServiceView};
-use super::{ServerApi, ApiError, Request, Response};
+use super::{ApiError, Request, Response, ServerApi};
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/v1/catalog/datacenters" => datacenters),

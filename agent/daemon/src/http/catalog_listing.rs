@@ -19,7 +19,7 @@ use agent_core::watch::Topic;
 use super::authorize::{Access, Authorizer, Resource};
 use super::coordinate::places;
 use super::query::ReadOptions;
-use super::{ServerApi, ApiError, Request};
+use super::{ApiError, Request, ServerApi};
 use crate::definition::Proxy;
 
 /// What a client wants listed, and may see.
@@ -46,7 +46,12 @@ impl Listing {
     ///
     /// # Errors
     /// 400 for a bad `passing`, 500 for a bad `filter`.
-    pub async fn parse(api: &ServerApi, request: &Request, options: &ReadOptions, family: Family) -> Result<Self, ApiError> {
+    pub async fn parse(
+        api: &ServerApi,
+        request: &Request,
+        options: &ReadOptions,
+        family: Family,
+    ) -> Result<Self, ApiError> {
         let filter = Filter::compile(family, &options.filter).map_err(|error| ApiError::internal(error.to_string()))?;
         let passing = match request.parameter("passing") {
             None => false,

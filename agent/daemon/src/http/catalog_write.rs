@@ -7,7 +7,7 @@ use super::catalog_body::{BodyError, CatalogWrite, decode_deregister, decode_reg
 use super::decode::request_body;
 use super::query::check_namespace;
 use super::routes::{Route, route};
-use super::{ServerApi, ApiError, Request, Response};
+use super::{ApiError, Request, Response, ServerApi};
 use crate::definition::DecodeError;
 
 pub(super) const ROUTES: &[Route] =

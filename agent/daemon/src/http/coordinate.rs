@@ -17,7 +17,7 @@ use super::query::{ReadOptions, barrier, check_scope};
 use super::response::names;
 use super::routes::{Route, route};
 use super::view::CoordinateView;
-use super::{ServerApi, ApiError, Request, Response};
+use super::{ApiError, Request, Response, ServerApi};
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/v1/coordinate/datacenters" => datacenters),

@@ -17,7 +17,8 @@ use super::{Api, ApiError, Request, Response};
 use crate::config::error_list;
 use crate::gossip::{Heard, index_of};
 
-pub(super) const ROUTES: &[Route] = &[route!(here PUT "/v1/event/fire/" => fire), route!(here GET "/v1/event/list" => list)];
+pub(super) const ROUTES: &[Route] =
+    &[route!(here PUT "/v1/event/fire/" => fire), route!(here GET "/v1/event/list" => list)];
 
 /// The version of events that Consul's clients expect to see.
 const VERSION: u8 = 1;

@@ -13,7 +13,7 @@ use super::catalog_listing::{Listing, mesh_topics};
 use super::query::{Found, ReadOptions, read, read_shared};
 use super::routes::{Route, route};
 use super::view::{CheckView, HealthView};
-use super::{ServerApi, ApiError, Request, Response};
+use super::{ApiError, Request, Response, ServerApi};
 
 pub(super) const ROUTES: &[Route] = &[
     route!(GET "/v1/health/node/" => node),

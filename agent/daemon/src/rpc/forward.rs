@@ -21,8 +21,8 @@ use crate::dns::{DnsDesk, Question, Reply};
 use crate::env::BoxFuture;
 use crate::http::authorize::Authorizer;
 use crate::http::error::ApiError;
-use crate::http::response::Content;
 use crate::http::request::encode_path;
+use crate::http::response::Content;
 use crate::http::{Request, Response, ServerApi, respond_to_agent};
 use crate::sync::Catalog;
 

@@ -57,7 +57,10 @@ impl Serve for Echo {
                 return Response::stream(pieces);
             }
             let mut response = Response::text(StatusCode::NOT_FOUND, body);
-            response.set_header("X-Saw", &format!("{} {} {:?} {:?}", head.method, head.uri, (head.token, head.agent), head.peer));
+            response.set_header(
+                "X-Saw",
+                &format!("{} {} {:?} {:?}", head.method, head.uri, (head.token, head.agent), head.peer),
+            );
             response
         })
     }
@@ -123,7 +126,10 @@ async fn http_requests_are_answered_as_if_they_had_come_in_there() {
 
     assert_eq!((response.status, response.whole()), (StatusCode::NOT_FOUND, b"value".as_slice()));
     let saw = response.headers["x-saw"].to_str().unwrap();
-    assert!(saw.starts_with("PUT /v1/kv/a%2Fb?cas=3 (\"secret\", \"client-1\")") && saw.contains("10.0.0.9:5000"), "{saw}");
+    assert!(
+        saw.starts_with("PUT /v1/kv/a%2Fb?cas=3 (\"secret\", \"client-1\")") && saw.contains("10.0.0.9:5000"),
+        "{saw}"
+    );
 }
 
 #[tokio::test]
