@@ -1,4 +1,4 @@
-//! Any packet to the DNS server: the reply is dropped, or a response to it that fits the transport.
+//! Any packet to the DNS server: a server or a client drops it, or has a response that fits the transport.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use agent_core::dns::{DnsConfig, View};
 use agent_core::state::command::Register;
 use agent_core::state::tables::{Node, Service};
 use agent_core::state::{Command, Proposal, State, apply};
-use agent_daemon::dns::respond::{Next, Transport, respond};
+use agent_daemon::dns::respond::{Next, Transport, relay, respond};
 use libfuzzer_sys::fuzz_target;
 
 static STATE: LazyLock<State> = LazyLock::new(|| {
@@ -30,9 +30,15 @@ fuzz_target!(|packet: &[u8]| {
     let config = DnsConfig { recursors: vec![([127, 0, 0, 1], 53).into()], ..DnsConfig::default() };
     let resolved = BTreeMap::new();
     let view = View { state: &STATE, config: &config, datacenter: "dc1", unix_s: 0, seed: 1, resolved: &resolved };
-    for transport in [Transport::Udp, Transport::Tcp] {
+    let nothing = State::default();
+    let client = View { state: &nothing, ..view };
+    for (transport, is_client) in [(Transport::Udp, false), (Transport::Tcp, false), (Transport::Udp, true)] {
         let mut reply = Vec::new();
-        match respond(view, packet, transport, &mut reply).next {
+        let responded = match is_client {
+            false => respond(view, packet, transport, &mut reply),
+            true => relay(client, packet, transport, &mut reply),
+        };
+        match responded.next {
             Next::Drop => {}
             Next::Send | Next::Forward | Next::Resolve { .. } | Next::Ask { .. } => {
                 assert!(reply.len() >= 12 && reply.len() <= 65_535);

@@ -29,7 +29,7 @@ use crate::env::BoxFuture;
 use crate::rpc::frame::{DnsHead, DnsReply, Resolved};
 
 /// Questions that wait for servers at a time.
-const QUESTIONS_MAX: usize = 512;
+pub(super) const QUESTIONS_MAX: usize = 512;
 
 /// How long servers may take, together. Resolvers commonly give up after 5 s.
 const ASK_TIMEOUT: Duration = Duration::from_secs(4);

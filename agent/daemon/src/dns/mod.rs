@@ -13,6 +13,8 @@
 
 mod ask;
 mod cache;
+#[cfg(test)]
+mod client_tests;
 mod desk;
 pub mod packet;
 mod piece;

@@ -108,3 +108,65 @@ pub fn decode(bytes: &[u8]) -> Result<Policy, String> {
     };
     Ok(Policy { config, recursion: wire.recursion })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unusual() -> DnsConfig {
+        DnsConfig {
+            domain: "lictor".to_owned(),
+            alt_domain: "alt".to_owned(),
+            only_passing: true,
+            node_ttl_s: 1,
+            service_ttl_s: [("we*".to_owned(), 300)].into(),
+            a_record_limit: 2,
+            udp_answer_limit: 4,
+            enable_truncate: true,
+            disable_compression: true,
+            node_meta_txt: false,
+            soa: SoaConfig { refresh_s: 5, retry_s: 6, expire_s: 7, min_ttl_s: 8 },
+            ..DnsConfig::default()
+        }
+    }
+
+    #[test]
+    fn a_policy_arrives_without_the_recursors() {
+        let recursors = vec![([127, 0, 0, 1], 53).into()];
+
+        let arrived = decode(&encode(&DnsConfig { recursors, recursor_timeout_ms: 9, ..unusual() }));
+
+        assert_eq!(arrived, Ok(Policy { config: unusual(), recursion: true }));
+    }
+
+    #[test]
+    fn its_bytes_stay_as_they_are() {
+        let bytes = b"\x06lictor\x03alt\x01\x01\x01\x03we*\xac\x02\x02\x04\x01\x01\x00\x05\x06\x07\x08\x00";
+
+        assert_eq!(&encode(&unusual())[..], bytes);
+    }
+
+    #[test]
+    fn what_is_damaged_or_too_large_is_refused() {
+        let sound = encode(&unusual());
+        let long = encode(&DnsConfig { domain: "x".repeat(252), ..DnsConfig::default() });
+        for (bytes, why) in [
+            (&sound[..sound.len() - 1], "the dns policy cannot be read: "),
+            (&[&sound[..], &[0]].concat(), "1 bytes follow the dns policy"),
+            (&long, "the dns domain is longer than 251 bytes"),
+            (&vec![0; POLICY_BYTES_MAX + 1], "the dns policy is larger than 32768 bytes"),
+        ] {
+            let refused = decode(bytes).expect_err(why);
+            assert!(refused.starts_with(why), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_would_be_too_large_is_sent_without_the_ttls_of_services() {
+        let service_ttl_s = (0..5_000).map(|number| (format!("service-{number}"), 1)).collect();
+
+        let arrived = decode(&encode(&DnsConfig { service_ttl_s, ..unusual() })).expect("it is small enough");
+
+        assert_eq!(arrived.config, DnsConfig { service_ttl_s: BTreeMap::new(), ..unusual() });
+    }
+}

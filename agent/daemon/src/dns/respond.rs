@@ -193,7 +193,7 @@ fn shorten(bytes: &[u8], request: &Request, answer: Answer, encoding: Encoding, 
 
 enum Catalog {
     Here(Arc<Store>),
-    AtServers(Asking),
+    AtServers(Box<Asking>),
 }
 
 /// Responds for the running agent.
@@ -216,7 +216,7 @@ impl Responder {
     ) -> Self {
         let catalog = match source {
             Source::Here(store) => Catalog::Here(store),
-            Source::Servers(servers) => Catalog::AtServers(Asking::new(servers)),
+            Source::Servers(servers) => Catalog::AtServers(Box::new(Asking::new(servers))),
         };
         Responder { catalog, config, datacenter, env, metrics, nothing_resolved: BTreeMap::new() }
     }

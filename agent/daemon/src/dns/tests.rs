@@ -9,7 +9,7 @@ use real::cases::dns::{describe, packet};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-use super::respond::{Next, Transport, respond};
+use super::respond::{Next, Transport, relay, respond};
 use super::*;
 use crate::goflag;
 use crate::http::catalog_body::decode_register;
@@ -95,7 +95,7 @@ fn damaged_packets_are_answered_or_dropped() {
     let mut world = World::default();
     world.config.recursors = vec![([127, 0, 0, 1], 53).into()];
     world.register(r#"{"Node":"n1","Address":"10.1.0.1","NodeMeta":{"k":"v"},"Service":{"Service":"web","Port":80}}"#);
-    let nothing = BTreeMap::new();
+    let (nothing, empty) = (BTreeMap::new(), State::default());
     let mut random = 1_u64;
     for question in ["web.service.consul SRV edns=1232", "n1.node.consul ANY", "x.y.in-addr.arpa PTR", "example.org A"]
     {
@@ -108,9 +108,14 @@ fn damaged_packets_are_answered_or_dropped() {
                 damaged[at] = (random >> 56) as u8;
                 damaged.truncate(damaged.len() - usize::from(random >> 60 == 0));
             }
-            let mut reply = Vec::new();
-            if !matches!(respond(world.context(&nothing), &damaged, Transport::Udp, &mut reply).next, Next::Drop) {
-                assert!(reply.len() >= 12 && reply[..2] == damaged[..2] && reply[2] & 0x80 != 0, "{damaged:?}");
+            let view = world.context(&nothing);
+            let (mut reply, mut relayed) = (Vec::new(), Vec::new());
+            let next = respond(view, &damaged, Transport::Udp, &mut reply).next;
+            let relayed_next = relay(View { state: &empty, ..view }, &damaged, Transport::Udp, &mut relayed).next;
+            for (next, reply) in [(next, reply), (relayed_next, relayed)] {
+                if !matches!(next, Next::Drop) {
+                    assert!(reply.len() >= 12 && reply[..2] == damaged[..2] && reply[2] & 0x80 != 0, "{damaged:?}");
+                }
             }
         }
     }
@@ -201,7 +206,7 @@ async fn a_changed_policy_counts_at_once() {
 }
 
 /// A recursor that answers 5.6.7.8 to everything, or only `code`.
-async fn recursor(code: u8) -> SocketAddr {
+pub(super) async fn recursor(code: u8) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
     let address = socket.local_addr().expect("it is bound");
     tokio::spawn(async move {
@@ -219,7 +224,7 @@ async fn recursor(code: u8) -> SocketAddr {
     address
 }
 
-async fn ask_udp(address: SocketAddr, question: &[u8]) -> Vec<u8> {
+pub(super) async fn ask_udp(address: SocketAddr, question: &[u8]) -> Vec<u8> {
     let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
     socket.send_to(question, address).await.expect("the server is there");
     let mut reply = vec![0; 4096];
@@ -251,7 +256,7 @@ impl World {
         cases::dns::ask(question, self)
     }
 
-    fn options(&self) -> DnsOptions {
+    pub(super) fn options(&self) -> DnsOptions {
         DnsOptions {
             addresses: vec!["127.0.0.1:0".parse().expect("an address")],
             config: self.config.clone(),

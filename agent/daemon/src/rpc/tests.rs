@@ -10,7 +10,7 @@ use hyper::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
-use super::frame::{Framed, HEAD_BYTES_MAX, Head, Hello, PROTOCOL_VERSION, Reader, ReplyHead, encode};
+use super::frame::{Framed, HEAD_BYTES_MAX, Head, Hello, PROTOCOL_VERSION, Reader, ReplyHead, Resolved, encode};
 use super::pool::Lane;
 use super::*;
 use crate::dns::{Question, Reply};
@@ -70,6 +70,9 @@ impl Serve for Echo {
     }
 
     fn dns(&self, head: &DnsHead, packet: &[u8]) -> Result<Reply, String> {
+        if packet.is_empty() {
+            return Err("there is no question".to_owned());
+        }
         let packet = [packet, if head.tcp { b"tcp" } else { b"udp" }, &head.policy].concat();
         Ok(Reply { head: DnsReply::Whole, packet: packet.into() })
     }
@@ -183,6 +186,36 @@ async fn a_thousand_blocking_queries_share_a_connection_with_others() {
     let answer = pool.forward_dns(address, Question { head, packet: Bytes::from_static(b"?") }).await.unwrap();
 
     assert_eq!(answer, Reply { head: DnsReply::Whole, packet: Bytes::from_static(b"?tcp!") });
+}
+
+#[tokio::test]
+async fn a_dns_question_that_makes_no_sense_is_refused() {
+    let (address, counts) = start(Echo::default()).await;
+    let head = DnsHead { tcp: false, policy: [].into(), resolved: None };
+
+    let refused = pool().forward_dns(address, Question { head, packet: Bytes::new() }).await;
+
+    assert_eq!(refused, Err(CallError::Refused("there is no question".to_owned())));
+    assert_eq!(counts.refused.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn the_heads_of_dns_keep_their_bytes() {
+    let resolved = Resolved { seed: 5, replies: vec![("a".to_owned(), vec![7, 8])] };
+    let question = Head::Dns(DnsHead { tcp: true, policy: [9].into(), resolved: Some(resolved) });
+    let cases = [
+        (encode(&question), b"\x01\0\0\0\x0c\x03\x01\x01\x09\x01\x05\x01\x01a\x02\x07\x08".as_slice()),
+        (encode(&ReplyHead::Dns(DnsReply::Whole)), b"\x01\0\0\0\x02\x03\0"),
+        (encode(&ReplyHead::Dns(DnsReply::Recurse)), b"\x01\0\0\0\x02\x03\x01"),
+        (
+            encode(&ReplyHead::Dns(DnsReply::Resolve { names: vec!["a".to_owned()], seed: 5 })),
+            b"\x01\0\0\0\x06\x03\x02\x01\x01a\x05",
+        ),
+    ];
+
+    for (bytes, pinned) in cases {
+        assert_eq!(bytes, pinned);
+    }
 }
 
 #[tokio::test]
