@@ -1,20 +1,29 @@
 //! The loop that forms a cluster and cares for its servers.
 //!
 //! Tells the rules of [`agent_core::autopilot`] what gossip and Raft see, and
-//! does what they say: one change of the membership at a time. A lone server
-//! that hears of no other sleeps until it does.
+//! does what they say: one change of the membership at a time. The first leader
+//! writes the settings down for all. A lone server that hears of no other
+//! sleeps until it does.
+
+mod board;
 
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use agent_core::autopilot::{self, Autopilot, Known, Peer, Settings, Step, View};
+use agent_core::autopilot::{self, Autopilot, Known, Step, View};
 use agent_core::gossip::Tags;
+use agent_core::state::Command;
+use agent_core::store::Store;
 use agent_raft::{Change, Consensus, Server};
 
 use crate::env::Env;
 use crate::gossip::{self, GossipHandle};
+use crate::propose::propose;
 use crate::roster;
+use crate::telemetry::Metrics;
+
+pub use board::Board;
 
 /// How often the leader looks at the other servers, and how often a change that failed is tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -31,8 +40,12 @@ pub struct Deps {
     pub identity: gossip::Identity,
     /// How many servers form a new cluster together; zero or one when this one does alone.
     pub expect: usize,
-    /// What the operator set.
-    pub settings: Settings,
+    /// What the operator set, and where the servers' health is written down.
+    pub board: Arc<Board>,
+    /// The replicated state.
+    pub store: Arc<Store>,
+    /// Where proposals are counted.
+    pub metrics: Arc<Metrics>,
     /// Told which cluster this server is a member of, once it is.
     pub cluster: Arc<OnceLock<u128>>,
 }
@@ -61,11 +74,13 @@ pub async fn run(deps: Deps, stop: impl Future<Output = ()>) {
         let candidates = roster::servers(&known, &deps.identity.datacenter);
         if leadership.is_self {
             let ours = autopilot::of_cluster(deps.consensus.cluster(), &candidates);
+            settle(&deps).await;
             care(&deps, &mut autopilot, &ours).await;
         } else {
             autopilot = Autopilot::default();
             form(&deps, &candidates, &mut warned).await;
         }
+        deps.board.note(autopilot.health());
         // Alone, nothing changes by the mere passing of time.
         let has_company = candidates.len() > 1 || deps.consensus.servers().len() > 1;
         let event = tokio::select! {
@@ -120,13 +135,26 @@ async fn form(deps: &Deps, candidates: &[autopilot::Candidate], warned: &mut Str
     }
 }
 
+/// Writes the configured settings where nobody has yet. After that only the API changes them: what the servers'
+/// files say may differ from one to the next.
+async fn settle(deps: &Deps) {
+    if deps.store.snapshot().autopilot.is_some() {
+        return;
+    }
+    let command = Command::Autopilot { config: Box::new(deps.board.initial().clone()), cas: Some(0) };
+    if let Err(error) = propose(&deps.consensus, &deps.metrics, command).await {
+        tracing::warn!(%error, "could not initialize autopilot configuration: will try again");
+    }
+}
+
 /// Does what is due, step by step. A step that fails, or changes nothing, is left for the next look.
 async fn care(deps: &Deps, autopilot: &mut Autopilot, known: &[Known]) {
     let mut last = None;
     loop {
-        let peers = peers(&deps.consensus);
+        let peers = board::peers(&deps.consensus);
+        let settings = deps.board.settings(&deps.store.snapshot());
         let view = View { own_id: &deps.identity.id, known, peers: &peers };
-        let Some(step) = autopilot.look(deps.env.now(), &deps.settings, view) else { return };
+        let Some(step) = autopilot.look(deps.env.now(), &settings, view) else { return };
         if last.as_ref() == Some(&step) {
             return;
         }
@@ -146,21 +174,4 @@ async fn care(deps: &Deps, autopilot: &mut Autopilot, known: &[Known]) {
 
 fn server(known: &Known, voter: bool) -> Server {
     Server { id: known.id.clone(), node: known.name.clone(), address: known.address, voter }
-}
-
-/// Raft's membership as the leader sees it, itself included.
-fn peers(consensus: &Consensus) -> Vec<Peer> {
-    let last = consensus.stats().last_log_index;
-    let followers = consensus.followers();
-    let peer = |server: Server| {
-        let follower = followers.iter().find(|follower| follower.server.id == server.id);
-        Peer {
-            silence: follower.map_or(Some(Duration::ZERO), |follower| follower.last_contact),
-            behind: follower.map_or(0, |follower| last.saturating_sub(follower.last_log_index)),
-            id: server.id,
-            address: server.address,
-            voter: server.voter,
-        }
-    };
-    consensus.servers().into_iter().map(peer).collect()
 }

@@ -19,6 +19,7 @@ pub mod network;
 mod proposals;
 mod reads;
 mod record;
+pub mod recover;
 mod rounds;
 pub mod runtime;
 mod serve;

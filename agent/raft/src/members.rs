@@ -72,6 +72,8 @@ pub struct Follower {
     pub server: Server,
     /// The newest entry it is known to have.
     pub last_log_index: u64,
+    /// The term of that entry.
+    pub last_log_term: u64,
     /// How long ago it last answered; `None` when it has not since this server leads.
     pub last_contact: Option<Duration>,
 }
@@ -166,7 +168,8 @@ impl Consensus {
         others
             .filter_map(|(id, matching)| {
                 let server = self.inner.server(membership, *id)?;
-                Some(Follower { server, last_log_index: matching.map_or(0, |id| id.index), last_contact: heard(id) })
+                let (last_log_index, last_log_term) = matching.map_or((0, 0), |id| (id.index, id.leader_id.term));
+                Some(Follower { server, last_log_index, last_log_term, last_contact: heard(id) })
             })
             .collect()
     }

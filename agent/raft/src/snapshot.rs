@@ -72,7 +72,7 @@ impl SnapshotStore {
     }
 
     /// Encodes `state` and keeps it a piece at a time: all of it at once would take as much memory again as the state.
-    async fn keep_state(&self, meta: &SnapshotMeta, state: State) -> io::Result<()> {
+    pub(crate) async fn keep_state(&self, meta: &SnapshotMeta, state: State) -> io::Result<()> {
         let _one_at_a_time = self.writing.lock().await;
         if self.reaches(meta) {
             return Ok(());

@@ -124,18 +124,22 @@ impl Rooms {
             metrics: Arc::clone(&agent.metrics),
         };
         running.tasks.spawn(leader::run(duties, running.until_stopped()));
+        let board = Arc::new(servers::Board::new(settings.autopilot.clone(), settings.timing.heartbeat));
         let care = servers::Deps {
             env: agent.env.clone(),
             consensus: consensus.clone(),
             gossip: agent.gossip.clone(),
             identity: who,
             expect: settings.expect,
-            settings: settings.autopilot.clone(),
+            board: Arc::clone(&board),
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&agent.metrics),
             cluster,
         };
         running.tasks.spawn(servers::run(care, running.until_stopped()));
         let encoded = http::Encoded::default();
-        let api = Arc::new(ServerApi { agent, store, consensus: consensus.clone(), servers: pool, encoded, renewed });
+        let api =
+            Arc::new(ServerApi { agent, store, consensus: consensus.clone(), servers: pool, encoded, renewed, board });
         let dns = DnsDesk::new(Arc::clone(&api.store), &api.identity.datacenter, api.env.clone());
         let desk = rpc::forward::ServerDesk { consensus, api: Arc::clone(&api), catalog, dns };
         let counts = Arc::new(rpc::Counts::default());

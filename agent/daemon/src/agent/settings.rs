@@ -6,10 +6,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use agent_core::autopilot;
 use agent_core::dns::DnsConfig;
 use agent_core::local::{self, Definitions, ScriptPolicy};
-use agent_core::state::tables::Node;
+use agent_core::state::tables::{AutopilotConfig, Node};
 use agent_raft::Timing;
 
 use crate::config::{self, Config, UnixSockets};
@@ -40,8 +39,8 @@ pub struct Settings {
     pub rpc_bind: SocketAddr,
     /// How many servers form a new cluster together; zero when this one does alone or joins one.
     pub expect: usize,
-    /// When servers get a vote, and when dead ones go.
-    pub autopilot: autopilot::Settings,
+    /// When servers get a vote, and when dead ones go, until an operator says otherwise.
+    pub autopilot: AutopilotConfig,
     /// Whether it becomes a data centre of one when its disk knows of none.
     pub elects_itself: bool,
     /// Raft's clock.
@@ -97,7 +96,7 @@ impl Settings {
             rpc_address: SocketAddr::new(config.network.advertise, rpc_port),
             rpc_bind: SocketAddr::new(config.network.bind, rpc_port),
             expect: config.server.bootstrap_expect as usize,
-            autopilot: autopilot::Settings::default(),
+            autopilot: config.autopilot.clone(),
             elects_itself: config.dev || config.server.bootstrap || config.server.bootstrap_expect == 1,
             timing: timing(config.server.raft_multiplier),
             gossip: gossip_of(config, &identity),
@@ -142,7 +141,7 @@ impl Settings {
             rpc_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8300)),
             rpc_bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             expect: 0,
-            autopilot: autopilot::Settings::default(),
+            autopilot: AutopilotConfig::default(),
             elects_itself: true,
             timing: Timing::default(),
             gossip: gossip::Settings::lan(who(&identity, 0), SocketAddr::new(http.ip(), 0)),

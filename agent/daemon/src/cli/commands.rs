@@ -3,8 +3,8 @@
 use super::command::Command;
 use super::options::Http;
 use super::{
-    agent, catalog, event, force_leave, info, join, keygen, keyring, kv, leave, lock, maint, members, monitor, raft,
-    reload, rtt, services, version, watch,
+    agent, autopilot, catalog, event, force_leave, info, join, keygen, keyring, kv, leave, lock, maint, members,
+    monitor, raft, raft_recover, reload, rtt, services, version, watch,
 };
 use crate::goflag::FlagSpec;
 
@@ -326,9 +326,55 @@ pub const COMMANDS: &[Command] = &[
         ..GROUP
     },
     Command {
+        name: "operator autopilot",
+        synopsis: "Look at and change how the leader cares for the servers",
+        about: "The leader gives new servers their vote and removes dead ones by itself. These\ncommands show and change the settings it goes by, which all servers share.",
+        examples: &["operator autopilot get-config", "operator autopilot set-config -min-quorum=3"],
+        arguments: "<subcommand> [options]",
+        ..GROUP
+    },
+    Command {
+        name: "operator autopilot get-config",
+        synopsis: "Show the settings",
+        about: "Shows the settings by which the leader cares for the servers.",
+        http: Http::Servers,
+        run: Some(autopilot::get_config),
+        ..BASE
+    },
+    Command {
+        name: "operator autopilot set-config",
+        synopsis: "Change settings",
+        about: "Changes the settings that are given and leaves the others as they are. They are\nkept by the servers together, in place of what their configuration files say.",
+        examples: &[
+            "operator autopilot set-config -cleanup-dead-servers=false",
+            "operator autopilot set-config -server-stabilization-time=30s -min-quorum=3",
+        ],
+        http: Http::Servers,
+        flags: &[
+            FlagSpec::bool("cleanup-dead-servers", "Remove servers that died, while those that remain are a majority."),
+            FlagSpec::bool("disable-upgrade-migration", "Kept for compatibility; has no effect."),
+            FlagSpec::value(
+                "last-contact-threshold",
+                "200ms",
+                "The longest silence of a healthy server. Below two heartbeats it counts as two heartbeats.",
+            ),
+            FlagSpec::uint("max-trailing-logs", "How many entries a healthy server may be behind the leader."),
+            FlagSpec::uint("min-quorum", "Never remove a dead server when fewer voters than this would remain."),
+            FlagSpec::value("redundancy-zone-tag", "value", "Kept for compatibility; has no effect."),
+            FlagSpec::value(
+                "server-stabilization-time",
+                "10s",
+                "How long a new server must have been healthy before it gets a vote.",
+            ),
+            FlagSpec::value("upgrade-version-tag", "value", "Kept for compatibility; has no effect."),
+        ],
+        run: Some(autopilot::set_config),
+        ..BASE
+    },
+    Command {
         name: "operator raft",
-        synopsis: "Look at the servers' consensus",
-        about: "Looks at how the servers agree on the log.",
+        synopsis: "Look at and change the servers' consensus",
+        about: "Looks at how the servers agree on the log, changes who they are, and recovers a\nserver when most of the others are lost.",
         examples: &["operator raft list-peers"],
         arguments: "<subcommand> [options]",
         ..GROUP
@@ -339,6 +385,46 @@ pub const COMMANDS: &[Command] = &[
         about: "Lists the servers that keep the log, who leads, and who votes.",
         http: Http::Servers,
         run: Some(raft::list_peers),
+        ..BASE
+    },
+    Command {
+        name: "operator raft recover",
+        synopsis: "Make a stopped server the only one, when most are lost",
+        about: raft_recover::ABOUT,
+        examples: &[
+            "operator raft recover -data-dir=/var/lib/lictor",
+            "operator raft recover -data-dir=/var/lib/lictor -yes",
+        ],
+        http: Http::No,
+        flags: &[
+            FlagSpec::value("data-dir", "path", "The data folder of the stopped server."),
+            FlagSpec::value("node-id", "id", "Its node id, where that is not in the folder's file node-id."),
+            FlagSpec::bool("yes", "Do it. Without this flag nothing is changed."),
+        ],
+        run: Some(raft_recover::recover),
+        ..BASE
+    },
+    Command {
+        name: "operator raft remove-peer",
+        synopsis: "Remove a server that is gone",
+        about: "Removes a server from those that agree on the log. Dead servers are removed by\nthemselves, and with force-leave; this is for one that the pool no longer knows.\nIt needs a leader: where there is none, see operator raft recover.",
+        examples: &["operator raft remove-peer -address=10.0.0.7:8300"],
+        http: Http::Servers,
+        flags: &[
+            FlagSpec::value("address", "string", "Its address: IP:port."),
+            FlagSpec::value("id", "string", "Its node id."),
+        ],
+        run: Some(raft::remove_peer),
+        ..BASE
+    },
+    Command {
+        name: "operator raft transfer-leader",
+        synopsis: "Hand the lead to another server",
+        about: "Makes another server the leader: the one named, or whichever has most of the log.",
+        examples: &["operator raft transfer-leader"],
+        http: Http::Servers,
+        flags: &[FlagSpec::value("id", "string", "Node id of the server that is to lead.")],
+        run: Some(raft::transfer_leader),
         ..BASE
     },
     Command {

@@ -7,6 +7,7 @@
 
 pub mod address;
 mod agent;
+mod autopilot;
 pub(crate) mod base64;
 mod catalog;
 pub mod client;
@@ -28,6 +29,7 @@ mod members;
 mod monitor;
 mod options;
 mod raft;
+mod raft_recover;
 mod reload;
 mod rtt;
 mod services;

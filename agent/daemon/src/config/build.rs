@@ -11,6 +11,7 @@ use std::time::Duration;
 use agent_core::dns::DnsConfig;
 use agent_core::dns::config::{RecursorStrategy, SoaConfig};
 use agent_core::duration;
+use agent_core::state::tables::AutopilotConfig;
 use serde_json::Value;
 
 use super::address::{self, Network};
@@ -65,6 +66,7 @@ pub(super) fn config(
     let telemetry = telemetry(&mut reader, warnings);
     let dns_max_stale = reader.duration("dns_config.max_stale", duration::HOUR * 87_600);
     let dns = dns(&mut reader)?;
+    let autopilot = autopilot(&mut reader);
     let gossip = gossip::config(&mut reader, host)?;
     let network = network::config(&mut reader, host)?;
     reader.finish()?;
@@ -76,6 +78,7 @@ pub(super) fn config(
         identity: identity(document, warnings)?,
         network,
         server: server(document, dev, warnings)?,
+        autopilot,
         dev,
         data_dir,
         pid_file: path(document, "pid_file"),
@@ -144,6 +147,31 @@ impl Reader<'_> {
             true => Ok(()),
             false => Err(ConfigError::new(error_list(&self.mistakes))),
         }
+    }
+}
+
+fn autopilot(reader: &mut Reader<'_>) -> AutopilotConfig {
+    let default = AutopilotConfig::default();
+    let mut nanoseconds = |path: &str, default: i64| {
+        i64::try_from(reader.duration(path, default).as_nanos()).expect("it was read as 64 bits")
+    };
+    let last_contact_threshold_ns = nanoseconds("autopilot.last_contact_threshold", default.last_contact_threshold_ns);
+    let server_stabilization_time_ns =
+        nanoseconds("autopilot.server_stabilization_time", default.server_stabilization_time_ns);
+    let document = reader.document;
+    let text = |path: &str| document.text(path).unwrap_or_default().to_owned();
+    // Negative numbers are refused with the other bounds, below.
+    let count = |path: &str, default: u64| document.int(path).map_or(default, |number| number.try_into().unwrap_or(0));
+    AutopilotConfig {
+        cleanup_dead_servers: document.bool("autopilot.cleanup_dead_servers").unwrap_or(default.cleanup_dead_servers),
+        last_contact_threshold_ns,
+        max_trailing_logs: count("autopilot.max_trailing_logs", default.max_trailing_logs),
+        min_quorum: count("autopilot.min_quorum", default.min_quorum),
+        server_stabilization_time_ns,
+        redundancy_zone_tag: text("autopilot.redundancy_zone_tag"),
+        disable_upgrade_migration: document.bool("autopilot.disable_upgrade_migration").unwrap_or(false),
+        upgrade_version_tag: text("autopilot.upgrade_version_tag"),
+        ..default
     }
 }
 
@@ -407,7 +435,8 @@ fn unix_sockets(document: &Document) -> UnixSockets {
 
 /// Bounds that Consul checks last, one text each.
 fn validate(config: &Config, document: &Document) -> Result<(), ConfigError> {
-    for key in ["dns_config.udp_answer_limit", "dns_config.a_record_limit", "autopilot.max_trailing_logs"] {
+    let autopilot = ["autopilot.max_trailing_logs", "autopilot.min_quorum"];
+    for key in ["dns_config.udp_answer_limit", "dns_config.a_record_limit"].into_iter().chain(autopilot) {
         let number = document.int(key).unwrap_or(0);
         if number < 0 {
             return Err(ConfigError::new(format!("{key} cannot be {number}. Must be greater than or equal to zero")));

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use agent_core::dns::DnsConfig;
 use agent_core::gossip::{self, Timing};
+use agent_core::state::tables::AutopilotConfig;
 
 pub use super::address::Network;
 use crate::env::ListenAddress;
@@ -25,6 +26,8 @@ pub struct Config {
     pub network: NetworkConfig,
     /// Whether it is a server, and how that one starts.
     pub server: Server,
+    /// How the first leader cares for the servers; its indexes are zero.
+    pub autopilot: AutopilotConfig,
     /// `-dev`: a lone server that keeps nothing.
     pub dev: bool,
     /// The folder for state; `None` only in `-dev` without one.

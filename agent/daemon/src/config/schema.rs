@@ -169,10 +169,12 @@ static ROWS: &[Row] = &[
     Row("raft_logstore.boltdb", Bool, Moot, &["no_freelist_sync"]),
     Row("raft_logstore.verification", Bool, Moot, &["enabled"]),
     Row("raft_logstore.verification", Text, Moot, &["interval"]),
-    Row("autopilot", Bool, Ignored, &["cleanup_dead_servers=true", "disable_upgrade_migration"]),
-    Row("autopilot", Text, Ignored, &["last_contact_threshold=200ms", "server_stabilization_time=10s"]),
+    Row("autopilot", Bool, Used, &["cleanup_dead_servers"]),
+    Row("autopilot", Text, Used, &["last_contact_threshold", "server_stabilization_time"]),
+    Row("autopilot", Int, Used, &["max_trailing_logs", "min_quorum"]),
+    // Kept and read back, as in Consul without its enterprise features.
+    Row("autopilot", Bool, Ignored, &["disable_upgrade_migration"]),
     Row("autopilot", Text, Ignored, &["redundancy_zone_tag", "upgrade_version_tag"]),
-    Row("autopilot", Int, Ignored, &["max_trailing_logs=250", "min_quorum=0"]),
     // Gossip.
     Row("", Text, Used, &["encrypt"]),
     Row("", Bool, Used, &["encrypt_verify_incoming", "encrypt_verify_outgoing", "disable_keyring_file"]),

@@ -74,13 +74,13 @@ fn files_of_client_test_suites_load() {
 #[test]
 fn keys_without_effect_are_warned_about_unless_they_ask_for_the_default() {
     let text = r#"data_dir = "/x" bind_addr = "127.0.0.1" protocol = 2 raft_protocol = 3
-        retry_join_wan = [] acl { enabled = true } autopilot { cleanup_dead_servers = false }"#;
+        retry_join_wan = [] acl { enabled = true } autopilot { redundancy_zone_tag = "rack" }"#;
     let document = decode("case.hcl", text, Format::Hcl).expect("known keys");
     let loaded = finish(&document, false, Vec::new()).expect("valid values");
     let warning = |key: &str| format!("key {key:?} is accepted but not implemented yet: ignored");
     let [access, other] = &loaded.warnings[..] else { panic!("two warnings, not {:?}", loaded.warnings) };
     assert!(access.starts_with(&warning("acl.enabled")) && access.contains("ACCESS IS NOT CONTROLLED"), "{access}");
-    assert_eq!(*other, warning("autopilot.cleanup_dead_servers"));
+    assert_eq!(*other, warning("autopilot.redundancy_zone_tag"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::agent_service::maintenance_wish;
 use super::authorize::{Access, Resource};
 use super::query::check_namespace;
 use super::routes::{Route, route};
-use super::{Api, ApiError, Request, Response};
+use super::{Api, ApiError, Request, Response, autopilot};
 use crate::telemetry::exposition::Gauge;
 use crate::telemetry::{Level, gauges};
 
@@ -60,7 +60,8 @@ async fn gauges(api: &Api) -> Vec<Gauge> {
         Api::Server(server) => {
             let (state, consensus) = (server.store.snapshot(), &server.consensus);
             found.extend(gauges::of_state(&state, &api.identity.datacenter));
-            found.extend(gauges::of_server(&state, consensus.stats(), &consensus.leadership()));
+            let report = consensus.leadership().is_self.then(|| autopilot::report(server));
+            found.extend(gauges::of_server(&state, consensus.stats(), report.as_ref()));
         }
         Api::Client(client) => found.push(gauges::plain("client.servers", client.servers.count() as f64)),
     }

@@ -13,6 +13,8 @@ mod agent_self;
 mod agent_service;
 pub mod agent_verdict;
 pub mod authorize;
+mod autopilot;
+mod autopilot_body;
 mod catalog;
 pub mod catalog_body;
 pub mod catalog_listing;
@@ -58,6 +60,7 @@ use crate::env::Env;
 use crate::gossip::GossipHandle;
 use crate::propose::propose;
 use crate::rpc::{HttpHead, Pool};
+use crate::servers::Board;
 use crate::sync::LocalHandle;
 use crate::telemetry::{LogStream, Metrics};
 
@@ -168,6 +171,8 @@ pub struct ServerApi {
     pub encoded: Encoded,
     /// Tells the leader's timers that a session was renewed.
     pub renewed: mpsc::Sender<SessionId>,
+    /// How the leader cares for the servers.
+    pub board: Arc<Board>,
 }
 
 /// What a client answers with beside that: servers that know more.

@@ -13,8 +13,8 @@ use super::error::ApiError;
 use super::request::Request;
 use super::response::Response;
 use super::{
-    Api, ServerApi, acl, agent_check, agent_health, agent_pool, agent_process, agent_self, agent_service, catalog,
-    catalog_write, coordinate, event, health, keyring, kv, operator, path, session, status, txn,
+    Api, ServerApi, acl, agent_check, agent_health, agent_pool, agent_process, agent_self, agent_service, autopilot,
+    catalog, catalog_write, coordinate, event, health, keyring, kv, operator, path, session, status, txn,
 };
 use crate::env::BoxFuture;
 
@@ -88,6 +88,7 @@ const FAMILIES: &[&[Route]] = &[
     agent_process::ROUTES,
     agent_self::ROUTES,
     agent_service::ROUTES,
+    autopilot::ROUTES,
     catalog::ROUTES,
     catalog_write::ROUTES,
     coordinate::ROUTES,

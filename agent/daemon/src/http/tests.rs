@@ -8,7 +8,7 @@ use agent_core::local::anti_entropy::Remote;
 use agent_core::local::{Definitions, Settings};
 use agent_core::state::State;
 use agent_core::state::command::Register;
-use agent_core::state::tables::{Check, Index, Node, Status};
+use agent_core::state::tables::{AutopilotConfig, Check, Index, Node, Status};
 use agent_raft::disk::memory::MemoryDisk;
 use agent_raft::network::Alone;
 use agent_raft::{Config, ReadError, Server, Timing, WriteError};
@@ -194,6 +194,7 @@ async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>)
         servers: Pool::new(Env::real(), nobody()),
         encoded: Encoded::default(),
         renewed,
+        board: Arc::new(Board::new(AutopilotConfig::default(), Timing::default().heartbeat)),
     });
     let alive =
         Check { node: "n1".to_owned(), id: "serfHealth".to_owned(), status: Status::Passing, ..Check::default() };

@@ -3,9 +3,9 @@
 //! Names and meaning are Consul's. Memory and tasks stand under the names of
 //! Go's heap and goroutines, so that dashboards keep working.
 
+use agent_core::autopilot::Report;
 use agent_core::gossip::{Counters, Stats};
 use agent_core::state::State;
-use agent_raft::Leadership;
 use agent_raft::consensus;
 
 use super::exposition::{Gauge, Labels};
@@ -78,9 +78,9 @@ pub fn of_pool(stats: &Stats, counters: &Counters, refused_streams: u64) -> Vec<
     gauges
 }
 
-/// Where this server's Raft is, and what it does as a leader.
-pub fn of_server(state: &State, stats: consensus::Stats, leadership: &Leadership) -> Vec<Gauge> {
-    let leads = leadership.is_self;
+/// Where this server's Raft is, and what it does as a leader. Only a leader has a report of the servers.
+pub fn of_server(state: &State, stats: consensus::Stats, report: Option<&Report>) -> Vec<Gauge> {
+    let leads = report.is_some();
     let with_ttl = || state.sessions.values().filter(|session| session.ttl_ms > 0).count();
     let mut gauges = vec![
         plain("raft.applied_index", stats.applied_index as f64),
@@ -88,10 +88,9 @@ pub fn of_server(state: &State, stats: consensus::Stats, leadership: &Leadership
         plain("server.isLeader", f64::from(u8::from(leads))),
         plain("session_ttl.active", if leads { with_ttl() as f64 } else { 0.0 }),
     ];
-    if leads {
-        // A data centre has one server: it leads, and none may fail.
-        gauges.push(plain("autopilot.failure_tolerance", 0.0));
-        gauges.push(plain("autopilot.healthy", 1.0));
+    if let Some(report) = report {
+        gauges.push(plain("autopilot.failure_tolerance", report.failure_tolerance as f64));
+        gauges.push(plain("autopilot.healthy", f64::from(u8::from(report.healthy))));
     }
     gauges
 }
@@ -139,9 +138,9 @@ mod tests {
             let session = Session { id: id.to_owned(), ttl_ms, ..Session::default() };
             state.sessions.insert(id.to_owned(), Arc::new(session));
         }
-        let active = |is_self| {
-            let gauges =
-                of_server(&state, consensus::Stats::default(), &Leadership { is_self, ..Leadership::default() });
+        let report = Report { healthy: true, failure_tolerance: 1, servers: Vec::new() };
+        let active = |leads: bool| {
+            let gauges = of_server(&state, consensus::Stats::default(), leads.then_some(&report));
             gauges.iter().find(|gauge| gauge.name == "session_ttl.active").map(|gauge| gauge.value)
         };
         assert_eq!((active(true), active(false)), (Some(1.0), Some(0.0)));

@@ -1,0 +1,146 @@
+//! Two of three servers are lost for good: the third is recovered by one command, and new ones join it.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use real::agent::{Agent, Binary, config_file, own_address};
+use real::http::{Connection, Response};
+use serde_json::Value;
+
+/// A server of a cluster of three that listens on `address` and looks for the others on `seeds`.
+fn server(folder: &Path, name: &str, address: Ipv4Addr, seeds: &[Ipv4Addr]) -> Agent {
+    // The time to a vote is not what is tested here.
+    let text = r#"performance { raft_multiplier = 1 } autopilot { server_stabilization_time = "1s" }"#;
+    let quick = config_file(folder, "quick.hcl", text);
+    let data_dir = format!("-data-dir={}", folder.join(name).display());
+    let mut arguments = vec![format!("-node={name}"), format!("-config-file={quick}"), data_dir];
+    arguments.extend(["-server", "-bootstrap-expect=3", "-retry-interval=1s"].map(str::to_owned));
+    arguments.extend(seeds.iter().map(|seed| format!("-retry-join={seed}")));
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Agent::start_at(address, Binary::Lictor, &arguments)
+}
+
+fn request(address: Ipv4Addr, method: &str, path: &str, body: &[u8]) -> Response {
+    let mut connection = Connection::open(address).expect("the agent accepts connections");
+    connection.request(method, path, body).expect("the agent answers")
+}
+
+fn put(address: Ipv4Addr, key: &str) -> Response {
+    request(address, "PUT", &format!("/v1/kv/{key}"), key.as_bytes())
+}
+
+fn recover(folder: &Path, name: &str, more: &[&str]) -> (Output, String) {
+    let mut command = Command::new(Binary::Lictor.path());
+    let data_dir = format!("-data-dir={}", folder.join(name).display());
+    let output = command.args(["operator", "raft", "recover", &data_dir]).args(more).output();
+    let output = output.expect("the binary can be started");
+    let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    (output, String::from_utf8(said).expect("text"))
+}
+
+/// Waits until every server has its vote and is well. Nothing is to be waited on there but the leader's looks.
+fn wait_until_healthy(address: Ipv4Addr, voters: usize) {
+    let mut last = String::new();
+    for _ in 0..30 {
+        let answer = request(address, "GET", "/v1/operator/autopilot/health", b"");
+        last = answer.text();
+        let found: Value = serde_json::from_str(&last).unwrap_or_default();
+        let servers = found["Servers"].as_array().map_or(&[][..], Vec::as_slice);
+        if answer.status == 200 && servers.iter().filter(|server| server["Voter"] == true).count() == voters {
+            return;
+        }
+        // A query that nothing answers earlier: the time between two looks.
+        request(address, "GET", "/v1/kv/nothing?wait=1s&index=1000000000", b"");
+    }
+    panic!("not {voters} healthy voters: {last}");
+}
+
+#[test]
+fn the_last_of_three_servers_is_recovered_and_new_ones_join_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let addresses = [own_address(), own_address(), own_address()];
+    let [mut one, mut two, mut three] = ["one", "two", "three"]
+        .map(|name| (name, 0))
+        .into_iter()
+        .zip(addresses)
+        .map(|((name, _), address)| server(folder, name, address, &addresses))
+        .collect::<Vec<_>>()
+        .try_into()
+        .unwrap_or_else(|_| panic!("three servers"));
+    for server in [&mut one, &mut two, &mut three] {
+        server.wait_for_line("New leader elected");
+    }
+    let keys: Vec<String> = (0..20).map(|number| format!("key/{number}")).collect();
+    for key in &keys {
+        let answer = put(addresses[0], key);
+        assert_eq!((answer.status, answer.text().trim_end()), (200, "true"), "{key}");
+    }
+
+    two.kill();
+    three.kill();
+    let refused = put(addresses[0], "without/quorum");
+    assert_eq!(refused.status, 500, "{}", refused.text());
+    let (output, said) = recover(folder, "one", &["-yes"]);
+    assert!(!output.status.success() && said.contains("in use by another agent"), "{said}");
+    one.kill();
+
+    let (output, said) = recover(folder, "one", &[]);
+    assert!(!output.status.success() && said.contains("Nothing was changed"), "{said}");
+    let (output, said) = recover(folder, "one", &["-yes"]);
+    assert!(output.status.success() && said.contains("20 keys"), "{said}");
+
+    let mut one = server(folder, "one", addresses[0], &addresses);
+    one.wait_for_leadership();
+    for key in &keys {
+        assert_eq!(request(addresses[0], "GET", &format!("/v1/kv/{key}?raw"), b"").text(), *key);
+    }
+    let answer = put(addresses[0], "after");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+
+    for name in ["two", "three"] {
+        fs::remove_dir_all(folder.join(name)).expect("the folder of a dead server can be removed");
+    }
+    let _two = server(folder, "two", addresses[1], &addresses);
+    let _three = server(folder, "three", addresses[2], &addresses);
+    wait_until_healthy(addresses[0], 3);
+    assert_eq!(request(addresses[1], "GET", "/v1/kv/key/7?raw", b"").text(), "key/7");
+    one.kill();
+    let answer = put(addresses[1], "without/the/survivor");
+    assert_eq!((answer.status, answer.text().trim_end()), (200, "true"));
+}
+
+#[test]
+fn a_lost_server_that_comes_back_is_not_let_in() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder.path();
+    let addresses = [own_address(), own_address(), own_address()];
+    let mut servers: Vec<Agent> = ["one", "two", "three"]
+        .iter()
+        .zip(addresses)
+        .map(|(name, address)| server(folder, name, address, &addresses))
+        .collect();
+    for server in &mut servers {
+        server.wait_for_line("New leader elected");
+    }
+    servers.into_iter().for_each(Agent::kill);
+    let (output, said) = recover(folder, "one", &["-yes"]);
+    assert!(output.status.success(), "{said}");
+
+    let mut one = server(folder, "one", addresses[0], &addresses);
+    one.wait_for_leadership();
+    let _two = server(folder, "two", addresses[1], &addresses);
+    let mut three = server(folder, "three", addresses[2], &addresses);
+    // The old servers are a quorum of the old cluster, and stay among themselves.
+    three.wait_for_line("New leader elected");
+    one.wait_for_line("EventMemberJoin: three");
+
+    let answer = put(addresses[0], "whose");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let peers: Value =
+        serde_json::from_str(&request(addresses[0], "GET", "/v1/status/peers", b"").text()).expect("JSON");
+    assert_eq!(peers.as_array().map(Vec::len), Some(1));
+    assert_eq!(request(addresses[2], "GET", "/v1/kv/whose", b"").status, 404);
+}
