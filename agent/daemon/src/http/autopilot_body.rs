@@ -90,11 +90,10 @@ fn nanoseconds(value: &Value) -> Result<i64, String> {
 
 fn mismatch(name: &str, wanted: &str, value: &Value) -> String {
     let kind = match value {
-        Value::Number(number) => format!("number {number}"),
+        // Of a number that is only not such a number, Go shows the digits.
+        Value::Number(number) if wanted.starts_with("uint") => format!("number {number}"),
         other => kind(other).to_owned(),
     };
-    // Of a number that would do for another type, Go shows the digits.
-    let kind = if wanted == "string" || wanted == "bool" { kind.split(' ').next().unwrap_or_default() } else { &kind };
     format!("json: cannot unmarshal {kind} into Go struct field AutopilotConfiguration.{name} of type {wanted}")
 }
 

@@ -78,8 +78,12 @@ fn compare(step: &Value, response: &Response, kept: &mut Kept) -> Result<(), Str
         return Err(format!("body {got}"));
     }
     for (name, pointer) in step["keep"].as_object().into_iter().flatten() {
-        let value = pointer.as_str().and_then(|pointer| got.pointer(pointer)).and_then(Value::as_str);
-        kept.insert(name.clone(), value.ok_or_else(|| format!("no {pointer} in {got}"))?.to_owned());
+        let value = match pointer.as_str().and_then(|pointer| got.pointer(pointer)) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => return Err(format!("no {pointer} in {got}")),
+        };
+        kept.insert(name.clone(), value);
     }
     Ok(())
 }
