@@ -16,30 +16,54 @@ fn check_refusal(body: Value) -> String {
 
 #[test]
 fn services_are_refused_in_consuls_words() {
+    let cases = [
+        (json!({}), "Missing service name"),
+        (json!({"ID": "x"}), "Missing service name"),
+        (json!({"Name": "a", "Foo": 1}), "Request decode failed: json: unknown field \"Foo\""),
+        (
+            json!({"Name": "a", "Port": "80"}),
+            "Request decode failed: json: cannot unmarshal string into Go struct field .Port of type int",
+        ),
+        (
+            json!({"Name": "a", "Port": 1.5}),
+            "Request decode failed: json: cannot unmarshal number 1.5 into Go struct field .Port of type int",
+        ),
+        (
+            json!({"Name": "a", "Tags": "x"}),
+            "Request decode failed: json: cannot unmarshal string into Go struct field .Tags of type []string",
+        ),
+        (
+            json!({"Name": "a", "Meta": {"a": 1}}),
+            "Request decode failed: json: cannot unmarshal number into Go struct field .Meta of type string",
+        ),
+        (json!({"Name": "a", "Weights": {"Warning": 5}}), "Invalid Weights: Passing must be greater than 0"),
+        (
+            json!({"Name": "a", "Weights": {"Passing": 70000}}),
+            "Invalid Weights: DNS Weight must be between 0 and 65535",
+        ),
+        (json!({"Name": "a", "Address": "0.0.0.0"}), "Invalid service address"),
+        (
+            json!({"Name": "a", "Kind": "connect-proxy"}),
+            "2 errors occurred:\n\t* Proxy.DestinationServiceName must be non-empty for Connect proxy services\n\t* Port must be set for a Connect proxy\n\n",
+        ),
+        (
+            json!({"Name": "a", "Kind": "mesh-gateway"}),
+            "1 error occurred:\n\t* Port must be non-zero for a mesh-gateway\n\n",
+        ),
+        (json!({"Name": "a", "Proxy": {"Foo": "x"}}), "Request decode failed: json: unknown field \"Foo\""),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(service_refusal(body.clone()), expected, "{body}");
+    }
+}
+
+#[test]
+fn meta_of_services_is_refused_in_consuls_words() {
     let long = "k".repeat(129);
     let too_many: serde_json::Map<String, Value> = (0..65).map(|i| (format!("k{i}"), json!("x"))).collect();
     let key_error =
         |key: &str, reason: &str| format!("Invalid Service Meta: Couldn't load metadata pair ('{key}', 'x'): {reason}");
     let cases = [
-        (json!({}), "Missing service name".to_owned()),
-        (json!({"ID": "x"}), "Missing service name".to_owned()),
-        (json!({"Name": "a", "Foo": 1}), "Request decode failed: json: unknown field \"Foo\"".to_owned()),
-        (
-            json!({"Name": "a", "Port": "80"}),
-            "Request decode failed: json: cannot unmarshal string into Go struct field .Port of type int".to_owned(),
-        ),
-        (
-            json!({"Name": "a", "Port": 1.5}),
-            "Request decode failed: json: cannot unmarshal number 1.5 into Go struct field .Port of type int".to_owned(),
-        ),
-        (
-            json!({"Name": "a", "Tags": "x"}),
-            "Request decode failed: json: cannot unmarshal string into Go struct field .Tags of type []string".to_owned(),
-        ),
-        (
-            json!({"Name": "a", "Meta": {"a": 1}}),
-            "Request decode failed: json: cannot unmarshal number into Go struct field .Meta of type string".to_owned(),
-        ),
         (json!({"Name": "a", "Meta": {"a b": "x"}}), key_error("a b", "Key contains invalid characters")),
         (json!({"Name": "a", "Meta": {"a.b": "x"}}), key_error("a.b", "Key contains invalid characters")),
         (json!({"Name": "a", "Meta": {"": "x"}}), key_error("", "Key cannot be blank")),
@@ -52,58 +76,46 @@ fn services_are_refused_in_consuls_words() {
             json!({"Name": "a", "Meta": too_many}),
             "Invalid Service Meta: Node metadata cannot contain more than 64 key/value pairs".to_owned(),
         ),
-        (json!({"Name": "a", "Weights": {"Warning": 5}}), "Invalid Weights: Passing must be greater than 0".to_owned()),
-        (
-            json!({"Name": "a", "Weights": {"Passing": 70000}}),
-            "Invalid Weights: DNS Weight must be between 0 and 65535".to_owned(),
-        ),
-        (json!({"Name": "a", "Address": "0.0.0.0"}), "Invalid service address".to_owned()),
-        (
-            json!({"Name": "a", "Kind": "connect-proxy"}),
-            "2 errors occurred:\n\t* Proxy.DestinationServiceName must be non-empty for Connect proxy services\n\t* Port must be set for a Connect proxy\n\n".to_owned(),
-        ),
-        (
-            json!({"Name": "a", "Kind": "mesh-gateway"}),
-            "1 error occurred:\n\t* Port must be non-zero for a mesh-gateway\n\n".to_owned(),
-        ),
-        (json!({"Name": "a", "Proxy": {"Foo": "x"}}), "Request decode failed: json: unknown field \"Foo\"".to_owned()),
-        (json!({"Name": "a", "Checks": [{}]}), "Invalid check: TTL must be > 0 for TTL checks".to_owned()),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(service_refusal(body.clone()), expected, "{body}");
+    }
+}
+
+#[test]
+fn checks_of_services_are_refused_in_consuls_words() {
+    let cases = [
+        (json!({"Name": "a", "Checks": [{}]}), "Invalid check: TTL must be > 0 for TTL checks"),
         (
             json!({"Name": "a", "Check": {"TTL": "10s", "Interval": "10s"}}),
-            "Invalid check: Interval and TTL cannot both be specified".to_owned(),
+            "Invalid check: Interval and TTL cannot both be specified",
         ),
         (
             json!({"Name": "a", "Check": {"HTTP": "http://x"}}),
-            "Invalid check: Interval must be > 0 for Script, HTTP, or TCP checks".to_owned(),
+            "Invalid check: Interval must be > 0 for Script, HTTP, or TCP checks",
         ),
         (
             json!({"Name": "a", "Check": {"AliasService": "z", "HTTP": "x", "Interval": "10s"}}),
-            "Invalid check: Interval cannot be set for Alias checks".to_owned(),
+            "Invalid check: Interval cannot be set for Alias checks",
         ),
         (
             json!({"Name": "a", "Check": {"AliasService": "z", "TTL": "10s"}}),
-            "Invalid check: TTL must be not be set for Alias checks".to_owned(),
+            "Invalid check: TTL must be not be set for Alias checks",
         ),
         (
             json!({"Name": "a", "Check": {"TTL": "10s", "OutputMaxSize": -1}}),
-            "Invalid check: MaxOutputMaxSize must be positive".to_owned(),
+            "Invalid check: MaxOutputMaxSize must be positive",
         ),
         (
             json!({"Name": "a", "Check": {"TTL": "10s", "Status": "Passing"}}),
-            "Status for checks must 'passing', 'warning', 'critical'".to_owned(),
+            "Status for checks must 'passing', 'warning', 'critical'",
         ),
-        (
-            json!({"Name": "a", "Check": {"TTL": "x"}}),
-            "Request decode failed: time: invalid duration \"x\"".to_owned(),
-        ),
+        (json!({"Name": "a", "Check": {"TTL": "x"}}), "Request decode failed: time: invalid duration \"x\""),
         (
             json!({"Name": "a", "Check": {"Interval": "1"}}),
-            "Request decode failed: time: missing unit in duration \"1\"".to_owned(),
+            "Request decode failed: time: missing unit in duration \"1\"",
         ),
-        (
-            json!({"Name": "a", "Check": {"TTL": "10s", "Foo": 1}}),
-            "Request decode failed: json: unknown field \"Foo\"".to_owned(),
-        ),
+        (json!({"Name": "a", "Check": {"TTL": "10s", "Foo": 1}}), "Request decode failed: json: unknown field \"Foo\""),
     ];
     for (body, expected) in cases {
         assert_eq!(service_refusal(body.clone()), expected, "{body}");
