@@ -3,6 +3,7 @@
 //! [`agent`] puts the rooms together and is the only file that knows them all.
 //! Rules live in `agent-core`; nothing here decides what is replicated.
 
+mod accept;
 pub mod agent;
 pub mod checks;
 pub mod cli;

@@ -31,6 +31,6 @@ pub mod wire;
 
 pub use consensus::{Consensus, Leadership, ReadError, ReadMode, Server, Stats, WriteError};
 pub use members::{Change, ChangeError, Follower};
-pub use network::{Transport, TransportError};
+pub use network::{Answering, Transport, TransportError};
 pub use start::{Config, StartError, Timing};
 pub use wire::{Refused, Rpc};

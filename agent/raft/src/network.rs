@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use crate::Server;
 use crate::disk::BoxFuture;
 use crate::types::{ServerNode, Snapshot, TypeConfig, Vote};
-use crate::wire::{self, CHUNK_BYTES, Chunk, Envelope, Received, Rpc};
+use crate::wire::{self, CHUNK_BYTES, Chunk, Envelope, Received, Refused, Rpc};
 
 /// The time one piece of a snapshot may take.
 const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -53,6 +53,15 @@ impl fmt::Display for TransportError {
 
 impl std::error::Error for TransportError {}
 
+impl From<Refused> for TransportError {
+    fn from(refused: Refused) -> Self {
+        TransportError::Refused(refused.to_string())
+    }
+}
+
+/// An answer on its way.
+pub type Answering<'a> = BoxFuture<'a, Result<Vec<u8>, TransportError>>;
+
 /// Carries Raft's messages between servers.
 pub trait Transport: Send + Sync + 'static {
     /// Sends `body` to `target` and returns its answer: what [`crate::Consensus::handle`] made of it there.
@@ -61,12 +70,7 @@ pub trait Transport: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`TransportError`]. `Unreachable` and `Refused` promise that nothing happened: a write is tried again after them.
-    fn call<'a>(
-        &'a self,
-        target: &'a Server,
-        rpc: Rpc,
-        body: Vec<u8>,
-    ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>>;
+    fn call<'a>(&'a self, target: &'a Server, rpc: Rpc, body: Vec<u8>) -> Answering<'a>;
 }
 
 /// The transport of a server that has no peers.
@@ -74,7 +78,7 @@ pub trait Transport: Send + Sync + 'static {
 pub struct Alone;
 
 impl Transport for Alone {
-    fn call<'a>(&'a self, target: &'a Server, _: Rpc, _: Vec<u8>) -> BoxFuture<'a, Result<Vec<u8>, TransportError>> {
+    fn call<'a>(&'a self, target: &'a Server, _: Rpc, _: Vec<u8>) -> Answering<'a> {
         Box::pin(async move { Err(TransportError::Unreachable(format!("{} is not connected", target.node))) })
     }
 }

@@ -131,17 +131,23 @@ impl Gossip {
         }
     }
 
+    /// The living member that an accusation is about, unless that is of an incarnation that is over or cannot be. What is
+    /// said of us is refuted.
+    fn accused(&mut self, now: Instant, name: &str, incarnation: u64, accuser: &Arc<str>) -> Option<Slot> {
+        if self.is_me(name) {
+            self.refute(now, incarnation, accuser);
+            return None;
+        }
+        let slot = self.table.find(name)?;
+        let entry = self.table.get(slot)?;
+        let is_current = incarnation >= entry.incarnation && is_possible(entry.incarnation, incarnation);
+        (is_current && entry.is_living()).then_some(slot)
+    }
+
     /// A member does not answer somebody.
     pub(super) fn hear_suspect(&mut self, now: Instant, name: &str, incarnation: u64, accuser: &Arc<str>) {
-        if self.is_me(name) {
-            return self.refute(now, incarnation, accuser);
-        }
-        let Some(slot) = self.table.find(name) else { return };
+        let Some(slot) = self.accused(now, name, incarnation, accuser) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
-        let is_possible = is_possible(entry.incarnation, incarnation);
-        if incarnation < entry.incarnation || !is_possible || !entry.is_living() {
-            return;
-        }
         if let Some(suspicion) = &mut entry.suspicion {
             if suspicion.confirm(accuser) {
                 self.timers.set(Timer::Suspect(slot), suspicion.deadline());
@@ -173,15 +179,8 @@ impl Gossip {
 
     /// A member has failed, or has left when it says so itself.
     pub(super) fn hear_dead(&mut self, now: Instant, name: &Arc<str>, incarnation: u64, accuser: &Arc<str>) {
-        if self.is_me(name) {
-            return self.refute(now, incarnation, accuser);
-        }
-        let Some(slot) = self.table.find(name) else { return };
+        let Some(slot) = self.accused(now, name, incarnation, accuser) else { return };
         let Some(entry) = self.table.get_mut(slot) else { return };
-        let is_possible = is_possible(entry.incarnation, incarnation);
-        if incarnation < entry.incarnation || !is_possible || !entry.is_living() {
-            return;
-        }
         let leaves = name == accuser || entry.leaving;
         entry.incarnation = incarnation;
         entry.suspicion = None;

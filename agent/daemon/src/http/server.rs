@@ -24,6 +24,7 @@ use super::request::{self, Request};
 use super::response::{Content, Response};
 use super::routes::{BodyLimit, OTHER_BYTES_MAX, body_limit};
 use super::{Api, respond};
+use crate::accept;
 use crate::env::{Listener, Stream};
 
 /// How long a connection may take to send a request's head, idle time between requests included.
@@ -32,40 +33,17 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
 /// The read buffer of a connection, which bounds a request's head, in bytes.
 const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
-/// How long requests may go on after the server was told to stop.
-const DRAIN: Duration = Duration::from_millis(500);
-
 /// What Consul says to an address with too many connections.
 const TOO_MANY: &str = "Your IP is issuing too many concurrent connections, please rate limit your calls\n";
 
 /// Serves connections of `listener` until `stop` resolves, then lets running requests finish for a moment.
 pub async fn serve(listener: Box<dyn Listener>, api: Arc<Api>, stop: impl Future<Output = ()>) {
-    let mut connections = JoinSet::new();
     let peers = Peers::default();
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut stop => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => match peers.admit(peer, api.limits.connections_per_client_max) {
-                Some(place) => drop(connections.spawn(connection(stream, peer, Arc::clone(&api), place))),
-                None => drop(connections.spawn(turn_away(stream))),
-            },
-            Err(error) => {
-                // Out of file descriptors, usually: others end meanwhile.
-                tracing::warn!(error = %error, "could not accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-    drop(listener);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    // Blocking queries don't finish by themselves; they are dropped with the set.
-    let _ = tokio::time::timeout(DRAIN, drained).await;
+    let admit = |open: &mut JoinSet<()>, stream, peer| match peers.admit(peer, api.limits.connections_per_client_max) {
+        Some(place) => drop(open.spawn(connection(stream, peer, Arc::clone(&api), place))),
+        None => drop(open.spawn(turn_away(stream))),
+    };
+    accept::connections(listener, "a connection", admit, stop).await;
 }
 
 async fn connection(stream: Box<dyn Stream>, peer: Option<SocketAddr>, api: Arc<Api>, place: Option<Place>) {

@@ -24,6 +24,7 @@ use super::Identity;
 use super::frame::{
     CatalogHead, DnsHead, FrameError, Framed, Head, Hello, HttpHead, PAYLOAD_BYTES_MAX, Reader, ReplyHead,
 };
+use crate::accept;
 use crate::dns::Reply;
 use crate::env::{BoxFuture, Listener, Stream};
 use crate::http::Response;
@@ -46,9 +47,6 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// How long it may take to say so.
 pub(super) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long requests may go on after the server was told to stop.
-const DRAIN: Duration = Duration::from_millis(500);
 
 /// What answers requests.
 pub trait Serve: Send + Sync + 'static {
@@ -105,31 +103,19 @@ pub async fn serve(
 ) {
     let budget = Arc::new(Semaphore::new(BUDGET_KIB as usize));
     let desk = Arc::new(Desk { identity, serve, counts, budget });
-    let mut connections = JoinSet::new();
     let (closing, told) = watch::channel(false);
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = &mut stop => break,
-            Some(_) = connections.join_next() => continue,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok(_) if connections.len() >= CONNECTIONS_MAX => desk.refuse(None, "there are too many connections"),
-            Ok((stream, peer)) => drop(connections.spawn(connection(desk.clone(), stream, peer, told.clone()))),
-            Err(error) => {
-                tracing::warn!(error = %error, "could not accept an rpc connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+    let admit = |open: &mut JoinSet<()>, stream, peer| {
+        if open.len() >= CONNECTIONS_MAX {
+            return desk.refuse(None, "there are too many connections");
         }
-    }
-    drop(listener);
-    // Whoever asks something new from now on learns that it was not received, and asks another server.
-    closing.send_replace(true);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    // What does not finish by itself is dropped with the set.
-    let _ = tokio::time::timeout(DRAIN, drained).await;
+        open.spawn(connection(desk.clone(), stream, peer, told.clone()));
+    };
+    let stop = async {
+        stop.await;
+        // Whoever asks something new from now on learns that it was not received, and asks another server.
+        closing.send_replace(true);
+    };
+    accept::connections(listener, "an rpc connection", admit, stop).await;
 }
 
 async fn connection(

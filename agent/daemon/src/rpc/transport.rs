@@ -1,7 +1,6 @@
 //! Raft's messages over the pool.
 
-use agent_raft::disk::BoxFuture;
-use agent_raft::{Rpc, Server, Transport, TransportError};
+use agent_raft::{Answering, Rpc, Server, Transport, TransportError};
 
 use super::frame::Head;
 use super::pool::{CallError, Lane, Pool};
@@ -19,12 +18,7 @@ impl RpcTransport {
 }
 
 impl Transport for RpcTransport {
-    fn call<'a>(
-        &'a self,
-        target: &'a Server,
-        rpc: Rpc,
-        body: Vec<u8>,
-    ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>> {
+    fn call<'a>(&'a self, target: &'a Server, rpc: Rpc, body: Vec<u8>) -> Answering<'a> {
         Box::pin(async move {
             match self.pool.ask(target.address, Lane::of(rpc), &Head::Raft(rpc), body.into()).await {
                 Ok(answer) => Ok(answer.into()),

@@ -9,9 +9,8 @@ use agent_core::store::Store;
 
 use super::*;
 use crate::consensus::{ReadMode, WriteError};
-use crate::disk::BoxFuture;
 use crate::disk::memory::MemoryDisk;
-use crate::network::{Transport, TransportError};
+use crate::network::{Answering, Transport, TransportError};
 use crate::start::{Config, Timing};
 use crate::wire::{Envelope, Refused, WIRE_VERSION, seal};
 
@@ -29,12 +28,7 @@ struct Wire {
 }
 
 impl Transport for Wire {
-    fn call<'a>(
-        &'a self,
-        target: &'a Server,
-        rpc: Rpc,
-        body: Vec<u8>,
-    ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>> {
+    fn call<'a>(&'a self, target: &'a Server, rpc: Rpc, body: Vec<u8>) -> Answering<'a> {
         Box::pin(async move {
             *self.wires.sent.lock().unwrap().entry(rpc).or_default() += 1;
             let server = self.wires.servers.lock().unwrap().get(&target.id).and_then(Weak::upgrade);
@@ -43,8 +37,7 @@ impl Transport for Wire {
                 return Err(TransportError::Unreachable(target.id.clone()));
             };
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let answer = Consensus { inner }.handle(rpc, &body).await;
-            answer.map_err(|refused| TransportError::Refused(refused.to_string()))
+            Ok(Consensus { inner }.handle(rpc, &body).await?)
         })
     }
 }

@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use agent_raft::disk::BoxFuture;
-use agent_raft::{Consensus, Rpc, Server, Transport, TransportError};
+use agent_raft::{Answering, Consensus, Rpc, Server, Transport, TransportError};
 use tokio::time::Instant;
 
 use super::gone::Gone;
@@ -137,8 +136,7 @@ impl Wires {
         tokio::time::sleep(after).await;
         let consensus = self.inner().up.get(&to).cloned();
         let Some(consensus) = consensus else { return Err(TransportError::Unreachable(to)) };
-        let answer = consensus.handle(rpc, &body).await;
-        answer.map_err(|refused| TransportError::Refused(refused.to_string()))
+        Ok(consensus.handle(rpc, &body).await?)
     }
 
     async fn send(&self, from: &str, to: &str, rpc: Rpc, body: Vec<u8>) -> Result<Vec<u8>, TransportError> {
@@ -195,12 +193,7 @@ pub struct Wire {
 }
 
 impl Transport for Wire {
-    fn call<'a>(
-        &'a self,
-        target: &'a Server,
-        rpc: Rpc,
-        body: Vec<u8>,
-    ) -> BoxFuture<'a, Result<Vec<u8>, TransportError>> {
+    fn call<'a>(&'a self, target: &'a Server, rpc: Rpc, body: Vec<u8>) -> Answering<'a> {
         Box::pin(async move {
             // What is left of a server that crashed says nothing any more.
             self.gone
