@@ -18,6 +18,8 @@ pub struct Counters {
     pub streams_in: u64,
     /// Streams we opened.
     pub streams_out: u64,
+    /// Streams we opened that were not answered.
+    pub streams_failed: u64,
     /// Packets refused: another pool's label.
     pub refused_label: u64,
     /// Packets refused: another version of the protocol.

@@ -122,6 +122,14 @@ impl Gossip {
         }
     }
 
+    /// Somebody opened a stream for nothing.
+    pub(super) fn receive_broken(&mut self, from: SocketAddr) {
+        self.counters.streams_in += 1;
+        if self.admits(from) {
+            self.refuse(from, super::envelope::Refusal::Malformed);
+        }
+    }
+
     fn answer_to(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) -> Option<Answer> {
         if !self.admits(from) {
             return None;
@@ -219,11 +227,19 @@ impl Gossip {
     }
 
     /// A stream we opened came to nothing.
-    pub(super) fn stream_failed(&mut self, _now: Instant, stream: StreamId, reason: &str) {
-        match self.streams.remove(&stream) {
-            Some(StreamUse::Join(ticket, address)) => self.join_failed(ticket, address, reason.to_owned()),
-            // The next exchange is with somebody else, and a probe is judged by its own timer.
-            Some(StreamUse::Exchange(_) | StreamUse::Ping(_) | StreamUse::Deliver) | None => {}
+    pub(super) fn stream_failed(&mut self, stream: StreamId, reason: &str) {
+        let Some(stream_use) = self.streams.remove(&stream) else { return };
+        self.counters.streams_failed += 1;
+        match stream_use {
+            StreamUse::Join(ticket, address) => self.join_failed(ticket, address, reason.to_owned()),
+            // The next exchange is with somebody else. That a failed member does not answer is no news.
+            StreamUse::Exchange(address) => {
+                if self.table.others().any(|(_, entry)| entry.profile.address == address && entry.is_living()) {
+                    self.note_once(Note::ExchangeFailed { address, reason: reason.to_owned() });
+                }
+            }
+            // A probe is judged by its own timer.
+            StreamUse::Ping(_) | StreamUse::Deliver => {}
         }
     }
 

@@ -4,7 +4,7 @@
 //! performs every [`Output`]. Nothing here has behaviour.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +42,11 @@ pub enum Input {
         from: SocketAddr,
         /// The body of the frame, without its header.
         bytes: Vec<u8>,
+    },
+    /// Somebody opened a stream and sent no whole frame: it ended early, announced too much, or came too slowly.
+    StreamBroken {
+        /// Who opened it, by the socket.
+        from: SocketAddr,
     },
     /// A stream we opened was answered with one frame.
     StreamReply {
@@ -200,37 +205,37 @@ pub struct KeyReport {
 pub enum Note {
     /// Packets of another pool arrive from here.
     OtherPool {
-        /// The sender.
-        from: SocketAddr,
+        /// The sender's host; its port changes with every stream.
+        from: IpAddr,
         /// Its label.
         label: String,
     },
     /// Packets of another version of this protocol arrive from here.
     OtherVersion {
-        /// The sender.
-        from: SocketAddr,
+        /// The sender's host; its port changes with every stream.
+        from: IpAddr,
         /// Its version.
         version: u8,
     },
     /// Packets that no key opens arrive from here.
     NotAuthentic {
-        /// The sender.
-        from: SocketAddr,
+        /// The sender's host; its port changes with every stream.
+        from: IpAddr,
     },
     /// Plain packets arrive from here although encryption is on.
     NotEncrypted {
-        /// The sender.
-        from: SocketAddr,
+        /// The sender's host; its port changes with every stream.
+        from: IpAddr,
     },
     /// Packets that make no sense arrive from here.
     Malformed {
-        /// The sender.
-        from: SocketAddr,
+        /// The sender's host; its port changes with every stream.
+        from: IpAddr,
     },
     /// A packet or member from outside the allowed networks was refused.
     NotAllowed {
         /// The address.
-        address: SocketAddr,
+        address: IpAddr,
     },
     /// Two members claim one name; the one that was there first keeps it.
     NameConflict {
@@ -277,4 +282,33 @@ pub enum Note {
         /// Why, in its words.
         reason: String,
     },
+    /// A living member did not answer when we wanted to exchange state.
+    ExchangeFailed {
+        /// Its address.
+        address: SocketAddr,
+        /// Why, as the loop says.
+        reason: String,
+    },
+}
+
+impl Note {
+    /// Whether whoever can send us a packet can have it said, in the name of any address.
+    pub(super) fn is_about_packets(&self) -> bool {
+        match self {
+            Note::OtherPool { .. }
+            | Note::OtherVersion { .. }
+            | Note::NotAuthentic { .. }
+            | Note::NotEncrypted { .. }
+            | Note::Malformed { .. }
+            | Note::NotAllowed { .. } => true,
+            Note::NameConflict { .. }
+            | Note::IdConflict { .. }
+            | Note::DatagramsBlocked { .. }
+            | Note::Refuted { .. }
+            | Note::Suspected { .. }
+            | Note::PoolFull { .. }
+            | Note::ExchangeRefused { .. }
+            | Note::ExchangeFailed { .. } => false,
+        }
+    }
 }

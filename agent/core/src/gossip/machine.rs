@@ -34,7 +34,8 @@ use super::wire::{self, Answer, Message, Request};
 use crate::Instant;
 use crate::coordinate::{Coordinate, Locator};
 
-/// The most notes remembered as said; after that none are said that depend on who sends to us.
+/// The most notes remembered as said, of those about packets and of the others each: strangers cannot use up what members
+/// are entitled to. After that none of them is said.
 const NOTES_MAX: usize = 1024;
 
 /// The most streams we have open.
@@ -71,6 +72,7 @@ pub struct Gossip {
     pub(super) locator: Locator,
     pub(super) counters: Counters,
     noted: BTreeSet<Note>,
+    noted_of_packets: BTreeSet<Note>,
     gossiped_at: Option<Instant>,
     pub(super) outputs: Vec<Output>,
 }
@@ -138,6 +140,7 @@ impl Gossip {
             locator: Locator::default(),
             counters: Counters::default(),
             noted: BTreeSet::new(),
+            noted_of_packets: BTreeSet::new(),
             gossiped_at: None,
             outputs: Vec::new(),
             config,
@@ -154,8 +157,9 @@ impl Gossip {
         match input {
             Input::Datagram { from, bytes } => self.receive_datagram(now, from, &bytes),
             Input::StreamRequest { request, from, bytes } => self.receive_request(now, request, from, &bytes),
+            Input::StreamBroken { from } => self.receive_broken(from),
             Input::StreamReply { stream, bytes } => self.receive_answer(now, stream, &bytes),
-            Input::StreamFailed { stream, reason } => self.stream_failed(now, stream, &reason),
+            Input::StreamFailed { stream, reason } => self.stream_failed(stream, &reason),
             Input::Join { ticket, addresses } => self.join(now, ticket, addresses),
             Input::Leave => self.leave(now),
             Input::ForceLeave { name, prune } => self.force_leave(now, &name, prune),
@@ -332,21 +336,21 @@ impl Gossip {
         let is_allowed = self.config.allows(from.ip());
         if !is_allowed {
             self.counters.refused_network += 1;
-            self.note_once(Note::NotAllowed { address: from });
+            self.note_once(Note::NotAllowed { address: from.ip() });
         }
         is_allowed
     }
 
-    /// Counts a packet that was not opened, and says so once.
+    /// Counts a packet that was not opened, and says so once for each host.
     pub(super) fn refuse(&mut self, from: SocketAddr, refusal: Refusal) {
+        let counters = &mut self.counters;
+        let from = from.ip();
         let (counter, note) = match refusal {
-            Refusal::Malformed => (&mut self.counters.malformed, Note::Malformed { from }),
-            Refusal::OtherVersion(version) => {
-                (&mut self.counters.refused_version, Note::OtherVersion { from, version })
-            }
-            Refusal::OtherPool(label) => (&mut self.counters.refused_label, Note::OtherPool { from, label }),
-            Refusal::NotEncrypted => (&mut self.counters.refused_plain, Note::NotEncrypted { from }),
-            Refusal::NotAuthentic | Refusal::NoKeys => (&mut self.counters.refused_key, Note::NotAuthentic { from }),
+            Refusal::Malformed => (&mut counters.malformed, Note::Malformed { from }),
+            Refusal::OtherVersion(version) => (&mut counters.refused_version, Note::OtherVersion { from, version }),
+            Refusal::OtherPool(label) => (&mut counters.refused_label, Note::OtherPool { from, label }),
+            Refusal::NotEncrypted => (&mut counters.refused_plain, Note::NotEncrypted { from }),
+            Refusal::NotAuthentic | Refusal::NoKeys => (&mut counters.refused_key, Note::NotAuthentic { from }),
         };
         *counter += 1;
         self.note_once(note);
@@ -495,7 +499,8 @@ impl Gossip {
 
     /// Says something the first time.
     pub(super) fn note_once(&mut self, note: Note) {
-        if self.noted.len() < NOTES_MAX && self.noted.insert(note.clone()) {
+        let noted = if note.is_about_packets() { &mut self.noted_of_packets } else { &mut self.noted };
+        if noted.len() < NOTES_MAX && noted.insert(note.clone()) {
             self.note(note);
         }
     }
@@ -522,6 +527,7 @@ impl Gossip {
             Input::StreamRequest { request, .. } => vec![Output::Close { request }],
             Input::Leave => vec![Output::Event(Event::LeftPool)],
             Input::Datagram { .. }
+            | Input::StreamBroken { .. }
             | Input::StreamReply { .. }
             | Input::StreamFailed { .. }
             | Input::Join { .. }

@@ -315,7 +315,7 @@ impl Gossip {
             }
             Conflict::Network => {
                 self.counters.refused_network += 1;
-                self.note_once(Note::NotAllowed { address: theirs });
+                self.note_once(Note::NotAllowed { address: theirs.ip() });
             }
             Conflict::Full => {
                 self.counters.pool_full += 1;

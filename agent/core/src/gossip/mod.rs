@@ -21,7 +21,8 @@
 //!    [`Input::StreamReply`] or [`Input::StreamFailed`] within its timeout: connect, write the bytes, read
 //!    [`FRAME_HEADER_BYTES`], ask [`frame_length`] with [`ANSWER_BYTES_MAX`], read that much.
 //! 3. It accepts a bounded number of streams at a time, reads one frame of each with a timeout and
-//!    [`Gossip::request_bytes_max`], and waits for the [`Output::Reply`] or [`Output::Close`] of its number.
+//!    [`Gossip::request_bytes_max`], and waits for the [`Output::Reply`] or [`Output::Close`] of its number. A stream
+//!    that brings no whole frame is an [`Input::StreamBroken`].
 //! 4. It keeps the keys of [`Event::KeysChanged`] and, when members came or went, [`Gossip::recent_peers`].
 //! 5. It checks what operators write where they write it: [`Tags::new`], [`Key::new`], [`Network::parse`],
 //!    [`Fired::within`]; names of at most [`NAME_BYTES_MAX`] bytes. The machine drops what is too large.

@@ -58,5 +58,8 @@ pub(super) fn note(note: &Note) {
         Note::ExchangeRefused { address, reason } => {
             tracing::warn!(%address, %reason, "a member refuses to exchange state");
         }
+        Note::ExchangeFailed { address, reason } => {
+            tracing::warn!(%address, %reason, "a member does not answer over TCP");
+        }
     }
 }

@@ -37,14 +37,22 @@ const LARGE_MAX: usize = 4;
 /// How long to wait when the system can't accept a stream, which lasts when it has run out of something.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A frame on a stream that somebody opened.
-pub(super) struct Arrival {
-    /// Who opened it.
-    pub from: SocketAddr,
-    /// The body of the frame.
-    pub bytes: Vec<u8>,
-    /// Takes the answer; dropped, it closes the stream.
-    pub answer: oneshot::Sender<Vec<u8>>,
+/// What came of a stream that somebody opened.
+pub(super) enum Arrival {
+    /// A frame.
+    Frame {
+        /// Who opened it.
+        from: SocketAddr,
+        /// The body of the frame.
+        bytes: Vec<u8>,
+        /// Takes the answer; dropped, it closes the stream.
+        answer: oneshot::Sender<Vec<u8>>,
+    },
+    /// No whole frame.
+    Broken {
+        /// Who opened it.
+        from: SocketAddr,
+    },
 }
 
 /// What streams share.
@@ -111,9 +119,7 @@ pub(super) async fn accept(
                 *open.entry(address).or_default() += 1;
                 let (arrivals, limits) = (arrivals.clone(), Arc::clone(&limits));
                 streams.spawn(async move {
-                    // A stream that breaks is the peer's to open again.
-                    let served = serve(stream, from, arrivals, &limits);
-                    let _ = tokio::time::timeout(INCOMING_TIMEOUT, served).await;
+                    serve(stream, from, arrivals, &limits).await;
                     address
                 });
             }
@@ -127,16 +133,29 @@ pub(super) async fn accept(
     }
 }
 
-async fn serve(
+async fn serve(mut stream: Box<dyn Stream>, from: SocketAddr, arrivals: mpsc::Sender<Arrival>, limits: &Limits) {
+    let end = tokio::time::Instant::now() + INCOMING_TIMEOUT;
+    let bytes_max = limits.request_bytes_max.load(Ordering::Relaxed);
+    match tokio::time::timeout_at(end, next_frame(&mut stream, bytes_max, &limits.large)).await {
+        Ok(Ok(Some(bytes))) => {
+            // A stream that breaks from here on is the peer's to open again.
+            let _ = tokio::time::timeout_at(end, answer(stream, from, bytes, arrivals)).await;
+        }
+        // Somebody looked whether we listen.
+        Ok(Ok(None)) => {}
+        // When nobody takes that, the agent is gone.
+        Ok(Err(_)) | Err(_) => drop(arrivals.send(Arrival::Broken { from }).await),
+    }
+}
+
+async fn answer(
     mut stream: Box<dyn Stream>,
     from: SocketAddr,
+    bytes: Vec<u8>,
     arrivals: mpsc::Sender<Arrival>,
-    limits: &Limits,
 ) -> io::Result<()> {
-    let bytes_max = limits.request_bytes_max.load(Ordering::Relaxed);
-    let bytes = read_frame(&mut stream, bytes_max, &limits.large).await?;
     let (answer, answered) = oneshot::channel();
-    if arrivals.send(Arrival { from, bytes, answer }).await.is_err() {
+    if arrivals.send(Arrival::Frame { from, bytes, answer }).await.is_err() {
         return Ok(());
     }
     // Without an answer the stream is closed.
@@ -161,7 +180,8 @@ pub(super) async fn exchange(
         let mut stream = env.network.connect(to).await.map_err(|error| dial_failed(&error))?;
         let answered = async {
             stream.write_all(&frame).await?;
-            read_frame(&mut stream, ANSWER_BYTES_MAX, &limits.large).await
+            let frame = next_frame(&mut stream, ANSWER_BYTES_MAX, &limits.large).await?;
+            frame.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
         };
         answered.await.map_err(|error: io::Error| match error.kind() {
             io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
@@ -174,15 +194,19 @@ pub(super) async fn exchange(
     }
 }
 
-/// The body of the next frame.
-async fn read_frame(stream: &mut Box<dyn Stream>, bytes_max: usize, large: &Semaphore) -> io::Result<Vec<u8>> {
+/// The body of the next frame; `None` when the stream ends without one.
+async fn next_frame(stream: &mut Box<dyn Stream>, bytes_max: usize, large: &Semaphore) -> io::Result<Option<Vec<u8>>> {
     let mut header = [0; FRAME_HEADER_BYTES];
-    stream.read_exact(&mut header).await?;
+    let begun = stream.read(&mut header).await?;
+    if begun == 0 {
+        return Ok(None);
+    }
+    stream.read_exact(&mut header[begun..]).await?;
     let length =
         frame_length(header, bytes_max).map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason))?;
     let _turn = if length > LARGE_BYTES { large.acquire().await.ok() } else { None };
     // The buffer grows with what arrives, not with what was announced.
     let mut body = Vec::with_capacity(length.min(LARGE_BYTES));
     stream.take(length as u64).read_to_end(&mut body).await?;
-    if body.len() == length { Ok(body) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+    if body.len() == length { Ok(Some(body)) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }

@@ -127,7 +127,8 @@ pub(super) async fn run(parts: Parts, published: Published, mut stop: watch::Rec
             Wake::Asked(request) => task.asked(request).await,
             Wake::Answered(stream, Ok(bytes)) => task.step(Input::StreamReply { stream, bytes }).await,
             Wake::Answered(stream, Err(reason)) => task.step(Input::StreamFailed { stream, reason }).await,
-            Wake::Arrived(Arrival { from, bytes, answer }) => {
+            Wake::Arrived(Arrival::Broken { from }) => task.step(Input::StreamBroken { from }).await,
+            Wake::Arrived(Arrival::Frame { from, bytes, answer }) => {
                 task.waiting.next_request += 1;
                 let request = RequestId(task.waiting.next_request);
                 task.waiting.streams.insert(request, answer);

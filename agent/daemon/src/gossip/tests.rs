@@ -90,6 +90,50 @@ async fn a_frame_longer_than_the_pool_may_need_is_not_read() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.expect("it closes the stream");
     assert!(answer.is_empty());
+    until_malformed(&one.handle, 1).await;
+}
+
+/// Waits until so much made no sense.
+async fn until_malformed(pool: &GossipHandle, count: u64) {
+    while pool.look(|pool| pool.counters().malformed).await.expect("it is running") < count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_frame_that_ends_early_is_counted_and_a_look_at_the_port_is_not() {
+    let one = pool("one").await;
+    for sent in [b"".as_slice(), b"\0\0", b"\0\0\x01\0half"] {
+        let mut stream = TcpStream::connect(one.address).await.expect("it listens");
+        stream.write_all(sent).await.expect("it reads");
+        stream.shutdown().await.expect("it is open");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("it closes the stream");
+        assert!(answer.is_empty());
+    }
+    until_malformed(&one.handle, 2).await;
+    assert_eq!(one.handle.look(|pool| pool.counters().malformed).await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_stream_on_which_nothing_comes_is_given_up() {
+    let one = pool("one").await;
+    let mut silent = TcpStream::connect(one.address).await.expect("it listens");
+    silent.write_all(&[0]).await.expect("it reads");
+    tokio::time::pause();
+    let mut answer = Vec::new();
+    silent.read_to_end(&mut answer).await.expect("it closes the stream");
+    until_malformed(&one.handle, 1).await;
+}
+
+#[tokio::test]
+async fn a_datagram_longer_than_ours_may_be_is_refused() {
+    let one = pool("one").await;
+    let stranger = tokio::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+    // Without its end, its only message is none.
+    let message = [b"L\x01\x00\x07lan.dc1\xff\x00".as_slice(), &[7; 0xff00]].concat();
+    stranger.send_to(&message[..9000], one.address).await.expect("it is sent");
+    until_malformed(&one.handle, 1).await;
 }
 
 #[tokio::test]

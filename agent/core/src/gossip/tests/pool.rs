@@ -31,6 +31,8 @@ pub(super) struct Pool {
     pub(super) dead: BTreeSet<usize>,
     /// Members whose datagrams are lost, both ways.
     pub(super) blocked: BTreeSet<usize>,
+    /// Members that accept streams and never answer them.
+    pub(super) silent: BTreeSet<usize>,
     /// Every datagram so far: to whom, from where, and what.
     pub(super) heard: Vec<(usize, SocketAddr, Vec<u8>)>,
     pub(super) events: Vec<(usize, Event)>,
@@ -152,7 +154,9 @@ impl Pool {
                 Delivery::Request { from, stream, bytes } => {
                     let request = RequestId(self.sent);
                     self.waiting.insert(request, (from, stream));
-                    let from = ([10, 0, 0, from as u8 + 1], 40_000).into();
+                    // Every stream comes from a port of its own.
+                    let port = 40_000 + self.sent as u16 % 20_000;
+                    let from = ([10, 0, 0, from as u8 + 1], port).into();
                     self.step(to, Input::StreamRequest { request, from, bytes });
                 }
                 Delivery::Answer { stream, bytes } => self.step(to, Input::StreamReply { stream, bytes }),
@@ -175,7 +179,7 @@ impl Pool {
             }
             Output::OpenStream { stream, to, bytes, timeout: _ } => {
                 let bytes = body_of(&bytes, ANSWER_BYTES_MAX);
-                match self.number_of(to).filter(|to| !self.dead.contains(to)) {
+                match self.number_of(to).filter(|to| !self.dead.contains(to) && !self.silent.contains(to)) {
                     Some(to) => self.send(to, Delivery::Request { from: number, stream, bytes }),
                     None => self.send(number, Delivery::Failed { stream }),
                 }

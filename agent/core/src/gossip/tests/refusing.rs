@@ -1,5 +1,8 @@
 //! What is refused: strangers, other pools, taken names and ids, other networks.
 
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
 use super::super::*;
 use super::pool::{Pool, address, config};
 
@@ -92,9 +95,11 @@ fn members_from_other_networks_are_refused() {
 fn garbage_is_counted_and_noted_once_for_each_sender() {
     let mut pool = Pool::joined(2);
     for byte in 100..200 {
-        pool.inject(0, ([192, 0, 2, 1], 7).into(), &[byte; 50]);
+        pool.inject(0, ([192, 0, 2, 1], byte.into()).into(), &[byte; 50]);
     }
-    assert_eq!(pool.members[0].counters().malformed, 100);
+    let broken = Input::StreamBroken { from: ([192, 0, 2, 1], 9).into() };
+    pool.step(0, broken);
+    assert_eq!(pool.members[0].counters().malformed, 101);
     assert_eq!(pool.notes.iter().filter(|(_, note)| matches!(note, Note::Malformed { .. })).count(), 1);
 }
 
@@ -131,8 +136,70 @@ fn replayed_packets_change_nothing() {
 fn notes_come_to_an_end() {
     let mut pool = Pool::joined(2);
     for number in 0..5000u16 {
-        pool.inject(0, ([192, 0, 2, 1], number).into(), b"x");
+        let [high, low] = number.to_be_bytes();
+        pool.inject(0, ([192, 0, high, low], 7).into(), b"x");
     }
     assert_eq!(pool.members[0].counters().malformed, 5000);
-    assert!(pool.notes.len() <= 1024);
+    assert_eq!(pool.notes.len(), 1024);
+    // Strangers have used up theirs; what members do is still said.
+    pool.add(Config { name: "m1".into(), ..config(5) });
+    pool.join(2, 0);
+    pool.run(1);
+    assert!(pool.notes.iter().any(|(at, note)| *at == 0 && matches!(note, Note::NameConflict { .. })));
+}
+
+/// The first packets of a joined pool, sealed and plain, cut at every place: what is left is refused and counted, or says
+/// less; it says nothing else.
+#[test]
+fn truncated_packets_are_refused_and_counted() {
+    for keys in [KeyRing::default(), KeyRing::new([Key::new(&[1; 16]).unwrap()])] {
+        let mut pool = Pool::default();
+        (0..2).for_each(|number| pool.add(Config { keys: keys.clone(), ..config(number) }));
+        let mut body = Vec::new();
+        let suspect = wire::Message::Suspect { name: "m1".into(), incarnation: 1, accuser: "m7".into() };
+        wire::append(&mut body, &suspect.encode());
+        let envelope = envelope::Envelope::new("lan.dc1", keys, true, true);
+        let packet = envelope.seal(&body, &mut StdRng::seed_from_u64(1));
+        pool.join(1, 0);
+        pool.run(1);
+        let header = packet.len() - body.len();
+        for cut in (0..packet.len()).filter(|cut| *cut != header) {
+            pool.inject(0, address(7), &packet[..cut]);
+        }
+        let counters = pool.members[0].counters();
+        let refused = counters.malformed + counters.refused_key;
+        assert_eq!(refused, packet.len() as u64 - u64::from(header < packet.len()), "{counters:?}");
+        assert_eq!(pool.status(1, 0), Some(Status::Alive));
+        pool.inject(0, address(7), &packet);
+        assert_eq!(pool.members[0].counters().suspicions, 1);
+    }
+}
+
+/// A wrong key at every port: sealed with a key that is not ours, and plain.
+#[test]
+fn packets_under_a_wrong_key_or_none_are_counted_and_noted_once() {
+    let key = |byte| KeyRing::new([Key::new(&[byte; 32]).unwrap()]);
+    let mut pool = Pool::default();
+    pool.add(Config { keys: key(1), ..config(0) });
+    let mut body = Vec::new();
+    wire::append(&mut body, &wire::Message::Nack { seq: 1 }.encode());
+    for ring in [key(2), KeyRing::default()] {
+        let packet = envelope::Envelope::new("lan.dc1", ring, true, true).seal(&body, &mut StdRng::seed_from_u64(1));
+        for port in 1..=50 {
+            pool.inject(0, ([192, 0, 2, 1], port).into(), &packet);
+        }
+    }
+    let counters = pool.members[0].counters();
+    assert_eq!((counters.refused_key, counters.refused_plain, pool.notes.len()), (50, 50, 2));
+}
+
+#[test]
+fn a_member_that_accepts_streams_and_never_answers_is_counted_and_noted_once() {
+    let mut pool = Pool::joined(2);
+    pool.silent.insert(1);
+    pool.run(200);
+    assert!(pool.members[0].counters().streams_failed >= 3, "{:?}", pool.members[0].counters());
+    let reason = "connection refused".to_owned();
+    assert_eq!(pool.notes, [(0, Note::ExchangeFailed { address: address(1), reason })]);
+    assert_eq!(pool.status(1, 0), Some(Status::Alive));
 }
