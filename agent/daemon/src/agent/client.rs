@@ -22,7 +22,7 @@ impl Rooms {
             node: settings.identity.node_name.clone(),
             cluster: Arc::new(|| None),
         };
-        let pool = rpc::Pool::new(env.clone(), identity);
+        let pool = rpc::Pool::new(env.clone(), identity).counting(Arc::clone(metrics));
         Rooms { servers: Servers::new(env.clone(), pool, Arc::clone(metrics), HOLD_TIME) }
     }
 

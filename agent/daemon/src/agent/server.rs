@@ -75,7 +75,7 @@ impl Ground {
             timing: settings.timing,
             hold_time: HOLD_TIME,
             disk,
-            transport: Arc::new(rpc::RpcTransport::new(self.pool.clone())),
+            transport: Arc::new(rpc::RpcTransport::new(self.pool.clone().counting(Arc::clone(metrics)))),
             store: Arc::clone(&self.store),
             stamp: Arc::new(move || {
                 let id = (u128::from(stamping.random.u64()) << 64) | u128::from(stamping.random.u64());

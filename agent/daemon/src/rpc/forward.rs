@@ -25,6 +25,7 @@ use crate::http::request::encode_path;
 use crate::http::response::Content;
 use crate::http::{Request, Response, ServerApi, respond_to_agent};
 use crate::sync::Catalog;
+use crate::telemetry::Counter;
 
 /// Pieces of a response that wait for the client to take them.
 const PIECES_MAX: usize = 8;
@@ -143,6 +144,10 @@ pub struct ServerDesk {
 }
 
 impl Serve for ServerDesk {
+    fn counted(&self, counter: Counter) {
+        self.api.agent.metrics.count(counter);
+    }
+
     fn raft(&self, rpc: Rpc, message: Bytes) -> BoxFuture<'static, Result<Vec<u8>, Refused>> {
         let consensus = self.consensus.clone();
         Box::pin(async move { consensus.handle(rpc, &message).await })

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use super::Identity;
 use super::frame::{Framed, Head, Hello, PAYLOAD_BYTES_MAX, Reader, ReplyHead};
 use super::server::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
 use crate::env::Env;
+use crate::telemetry::{Counter, Metrics};
 
 /// How long a connection may take to open and to be greeted.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -88,11 +90,14 @@ pub struct Pool {
     env: Env,
     identity: Identity,
     peers: Arc<Mutex<BTreeMap<SocketAddr, Arc<Peer>>>>,
+    metrics: Option<Arc<Metrics>>,
 }
 
 #[derive(Default)]
 struct Peer {
     lanes: [tokio::sync::Mutex<Line>; 3],
+    /// It was said that it does not answer; nothing more is until it does.
+    is_told: AtomicBool,
 }
 
 /// One connection, or the lack of it.
@@ -107,7 +112,12 @@ struct Line {
 impl Pool {
     /// A pool without connections.
     pub fn new(env: Env, identity: Identity) -> Self {
-        Pool { env, identity, peers: Arc::default() }
+        Pool { env, identity, peers: Arc::default(), metrics: None }
+    }
+
+    /// The same pool, which counts what fails.
+    pub fn counting(self, metrics: Arc<Metrics>) -> Self {
+        Pool { metrics: Some(metrics), ..self }
     }
 
     /// Sends a request and reads the head of its answer. Dropping the future tells the peer that nobody waits any more.
@@ -118,8 +128,14 @@ impl Pool {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(CallError::NotSent(format!("a request has at most {PAYLOAD_BYTES_MAX} bytes")));
         }
-        let mut open = self.line(to, lane).await.map_err(CallError::NotSent)?;
-        exchange(&mut open, Framed::whole(head, payload)).await
+        let peer = self.peer(to);
+        let mut open = self.line(&peer, to, lane).await.map_err(CallError::NotSent)?;
+        let answer = exchange(&mut open, Framed::whole(head, payload)).await;
+        match &answer {
+            Ok(_) => peer.is_told.store(false, Ordering::Relaxed),
+            Err(error) => self.failed(&peer, to, error),
+        }
+        answer
     }
 
     /// As [`Pool::call`], for answers that are not streamed.
@@ -150,9 +166,18 @@ impl Pool {
         peers.entry(address).or_default().clone()
     }
 
+    /// Counts that a peer did not answer, and says so the first time.
+    fn failed(&self, peer: &Peer, to: SocketAddr, why: &dyn fmt::Display) {
+        if let Some(metrics) = &self.metrics {
+            metrics.count(Counter::RpcUnanswered);
+        }
+        if !peer.is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(server = %to, "a server does not answer: {why}");
+        }
+    }
+
     /// The connection, opened if it is not and its pause is over.
-    async fn line(&self, to: SocketAddr, lane: Lane) -> Result<SendRequest<Framed>, String> {
-        let peer = self.peer(to);
+    async fn line(&self, peer: &Peer, to: SocketAddr, lane: Lane) -> Result<SendRequest<Framed>, String> {
         let mut line = peer.lanes[lane as usize].lock().await;
         if let Some(open) = line.open.as_ref().filter(|open| !open.is_closed()) {
             return Ok(open.clone());
@@ -171,6 +196,7 @@ impl Pool {
                 line.failures += 1;
                 line.not_before = Some(Instant::now() + pause);
                 line.why.clone_from(&why);
+                self.failed(peer, to, &why);
                 Err(why)
             }
         }

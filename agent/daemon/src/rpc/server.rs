@@ -4,15 +4,17 @@
 //! streams, sizes, and the bytes of all requests together. Knows nothing of
 //! what the requests mean.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_raft::{Refused, Rpc};
 use bytes::Bytes;
+use http_body_util::Limited;
 use hyper::body::{Body, Incoming};
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
@@ -22,13 +24,15 @@ use tokio::task::JoinSet;
 
 use super::Identity;
 use super::frame::{
-    CatalogHead, DnsHead, FrameError, Framed, Head, Hello, HttpHead, PAYLOAD_BYTES_MAX, Reader, ReplyHead,
+    CatalogHead, DnsHead, FrameError, Framed, HEAD_BYTES_MAX, Head, Hello, HttpHead, PAYLOAD_BYTES_MAX, Reader,
+    ReplyHead,
 };
 use crate::accept;
 use crate::dns::Reply;
 use crate::env::{BoxFuture, Listener, Stream};
 use crate::http::Response;
 use crate::http::response::Content;
+use crate::telemetry::Counter;
 
 /// Connections at the same time. A client has up to three, a server of five too.
 const CONNECTIONS_MAX: usize = 8_192;
@@ -48,8 +52,23 @@ pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// How long it may take to say so.
 pub(super) const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The largest request of somebody who has not said who it is, in bytes: names, and nothing else.
+const HELLO_BYTES_MAX: u64 = 4 << 10;
+
+/// Why a request of somebody unknown is refused.
+const ANONYMOUS: &str = "the first request must say who it comes from";
+
+/// Refusals remembered as logged; after that they are only counted.
+const LOGGED_MAX: usize = 1024;
+
+/// The longest reason that is logged, and remembered, in bytes: names in it are as long as whoever sends them likes.
+const LOGGED_BYTES_MAX: usize = 256;
+
 /// What answers requests.
 pub trait Serve: Send + Sync + 'static {
+    /// Told of every request that was handed on, and of everything refused, for metrics.
+    fn counted(&self, _: Counter) {}
+
     /// Answers a message of Raft.
     fn raft(&self, rpc: Rpc, message: Bytes) -> BoxFuture<'static, Result<Vec<u8>, Refused>>;
 
@@ -82,15 +101,17 @@ struct Desk {
     serve: Arc<dyn Serve>,
     counts: Arc<Counts>,
     budget: Arc<Semaphore>,
+    /// Whom what was refused, of those that were logged.
+    logged: Mutex<BTreeSet<(Option<IpAddr>, String)>>,
 }
 
 /// One connection.
 struct Caller {
     peer: Option<SocketAddr>,
+    /// It began to say who it is, for which it has one chance.
+    is_greeting: AtomicBool,
     /// It said who it is, and may stay.
     is_known: AtomicBool,
-    /// Something of it was refused and logged.
-    is_logged: AtomicBool,
 }
 
 /// Serves connections of `listener` until `stop` resolves, then lets running requests finish for a moment.
@@ -102,11 +123,11 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let budget = Arc::new(Semaphore::new(BUDGET_KIB as usize));
-    let desk = Arc::new(Desk { identity, serve, counts, budget });
+    let desk = Arc::new(Desk { identity, serve, counts, budget, logged: Mutex::default() });
     let (closing, told) = watch::channel(false);
     let admit = |open: &mut JoinSet<()>, stream, peer| {
         if open.len() >= CONNECTIONS_MAX {
-            return desk.refuse(None, "there are too many connections");
+            return desk.refuse(peer, "there are too many connections");
         }
         open.spawn(connection(desk.clone(), stream, peer, told.clone()));
     };
@@ -124,7 +145,7 @@ async fn connection(
     peer: Option<SocketAddr>,
     mut closing: watch::Receiver<bool>,
 ) {
-    let caller = Arc::new(Caller { peer, is_known: AtomicBool::new(false), is_logged: AtomicBool::new(false) });
+    let caller = Arc::new(Caller { peer, is_greeting: AtomicBool::new(false), is_known: AtomicBool::new(false) });
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let (desk, caller) = (desk.clone(), caller.clone());
         async move { Ok::<_, Infallible>(hyper::Response::new(desk.answer(&caller, request.into_body()).await)) }
@@ -147,12 +168,15 @@ async fn connection(
         tokio::select! {
             biased;
             ended = &mut served => {
-                if let Err(error) = ended {
-                    tracing::debug!(error = %error, "rpc connection ended");
-                }
-                return;
+                return match ended {
+                    Ok(()) => {}
+                    Err(error) if !caller.is_known.load(Ordering::Acquire) && is_nonsense(&error) => {
+                        desk.refuse(peer, "it does not speak our language");
+                    }
+                    Err(error) => tracing::debug!(error = %error, "rpc connection ended"),
+                };
             }
-            () = &mut is_anonymous => return desk.refuse(Some(&caller), "it does not say who it is"),
+            () = &mut is_anonymous => return desk.refuse(peer, "it does not say who it is"),
             // An error means that the server is gone, and this with it.
             Ok(_) = closing.wait_for(|closing| *closing), if !is_closing => {
                 is_closing = true;
@@ -163,12 +187,16 @@ async fn connection(
 }
 
 impl Desk {
-    /// Counts a refusal, and logs the first of each connection.
-    fn refuse(&self, caller: Option<&Caller>, why: &str) {
+    /// Counts a refusal, and logs it the first time that this host is refused for this reason: who is refused comes again.
+    fn refuse(&self, peer: Option<SocketAddr>, why: &str) {
         self.counts.refused.fetch_add(1, Ordering::Relaxed);
-        let is_logged = caller.is_some_and(|caller| caller.is_logged.swap(true, Ordering::Relaxed));
-        if !is_logged {
-            let peer = caller.and_then(|caller| caller.peer).map(|peer| peer.to_string()).unwrap_or_default();
+        self.serve.counted(Counter::RpcRefused);
+        let why = &why[..why.floor_char_boundary(LOGGED_BYTES_MAX)];
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = logged.len() < LOGGED_MAX && logged.insert((peer.map(|peer| peer.ip()), why.to_owned()));
+        drop(logged);
+        if is_news {
+            let peer = peer.map(|peer| peer.to_string()).unwrap_or_default();
             tracing::warn!(peer, "refused an rpc: {why}");
         }
     }
@@ -177,18 +205,21 @@ impl Desk {
         match self.try_answer(caller, body).await {
             Ok(framed) => framed,
             Err(why) => {
-                self.refuse(Some(caller), &why);
+                self.refuse(caller.peer, &why);
                 Framed::whole(&ReplyHead::Refused(why), Bytes::new())
             }
         }
     }
 
     async fn try_answer(&self, caller: &Caller, body: Incoming) -> Result<Framed, String> {
-        let (head, payload, budget) = match tokio::time::timeout(READ_TIMEOUT, self.read(body)).await {
-            Ok(read) => read.map_err(|error| error.to_string())?,
+        let is_known = caller.is_known.load(Ordering::Acquire);
+        if !is_known && caller.is_greeting.swap(true, Ordering::AcqRel) {
+            return Err(ANONYMOUS.to_owned());
+        }
+        let (head, payload, budget) = match tokio::time::timeout(READ_TIMEOUT, self.read(body, is_known)).await {
+            Ok(read) => read?,
             Err(_) => return Err("it came too slowly".to_owned()),
         };
-        let is_known = caller.is_known.load(Ordering::Acquire);
         match head {
             Head::Hello(hello) => {
                 self.check(&hello)?;
@@ -196,10 +227,11 @@ impl Desk {
                 return Ok(Framed::whole(&ReplyHead::Done, Bytes::new()));
             }
             Head::Raft(_) | Head::Http(_) | Head::Dns(_) | Head::Catalog(_) if !is_known => {
-                return Err("the first request must say who it comes from".to_owned());
+                return Err(ANONYMOUS.to_owned());
             }
             _ => self.counts.served.fetch_add(1, Ordering::Relaxed),
         };
+        self.serve.counted(Counter::RpcRequest);
         match head {
             Head::Hello(_) => Err("it said already who it is".to_owned()),
             Head::Raft(rpc) => {
@@ -230,19 +262,23 @@ impl Desk {
         }
     }
 
-    /// Reads a request once there is room for it.
-    async fn read(&self, body: Incoming) -> Result<(Head, Bytes, OwnedSemaphorePermit), FrameError> {
+    /// Reads a request once there is room for it. Who has not said who it is gets no room to speak of.
+    async fn read(&self, body: Incoming, is_known: bool) -> Result<(Head, Bytes, OwnedSemaphorePermit), String> {
+        let max = if is_known { PAYLOAD_BYTES_MAX as u64 + HEAD_BYTES_MAX as u64 } else { HELLO_BYTES_MAX };
         // Without an announced length, as much as there may be.
-        let size = body.size_hint().exact().unwrap_or(PAYLOAD_BYTES_MAX as u64);
-        let max = PAYLOAD_BYTES_MAX as u64 + super::frame::HEAD_BYTES_MAX as u64;
+        let size = body.size_hint().exact().unwrap_or(max);
         if size > max {
-            return Err(FrameError::TooLarge(PAYLOAD_BYTES_MAX));
+            let too_large = || FrameError::TooLarge(PAYLOAD_BYTES_MAX).to_string();
+            return Err(if is_known { too_large() } else { ANONYMOUS.to_owned() });
         }
         let kib = u32::try_from(size.div_ceil(1024)).unwrap_or(BUDGET_KIB);
         let permit = self.budget.clone().acquire_many_owned(kib).await.expect("it is never closed");
-        let mut reader = Reader::new(body);
-        let head = reader.head().await?;
-        let payload = reader.rest(PAYLOAD_BYTES_MAX).await?;
+        let mut reader = Reader::new(Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX)));
+        let read = async {
+            let head = reader.head().await?;
+            Ok::<_, FrameError>((head, reader.rest(PAYLOAD_BYTES_MAX).await?))
+        };
+        let (head, payload) = read.await.map_err(|error| error.to_string())?;
         Ok((head, payload, permit))
     }
 
@@ -259,6 +295,12 @@ impl Desk {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a connection ended for what was sent on it, and not because it broke or nothing was sent.
+fn is_nonsense(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<h2::Error>());
+    cause.is_some_and(|cause| !cause.is_io())
 }
 
 fn http_reply(Response { status, headers, body }: Response) -> Framed {

@@ -288,7 +288,9 @@ async fn what_makes_no_sense_is_refused_and_costs_nothing() {
 
 #[tokio::test]
 async fn garbage_instead_of_http_ends_the_connection() {
-    let (address, _) = start(Echo::default()).await;
+    let (address, counts) = start(Echo::default()).await;
+    // Who only looks whether somebody listens is not refused.
+    drop(tokio::net::TcpStream::connect(address).await.unwrap());
     for garbage in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), &[0xff; 4096]] {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
         stream.write_all(garbage).await.unwrap();
@@ -296,7 +298,11 @@ async fn garbage_instead_of_http_ends_the_connection() {
         // However it ends, it ends.
         let _ = stream.read_to_end(&mut answer).await;
     }
+    while counts.refused.load(Ordering::Relaxed) < 2 {
+        tokio::task::yield_now().await;
+    }
     assert!(pool().ask(address, Lane::Bulk, &Head::Raft(Rpc::Append), Bytes::new()).await.is_ok());
+    assert_eq!(counts.refused.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test]
@@ -350,4 +356,61 @@ async fn a_peer_that_accepts_and_never_answers_is_given_up() {
     assert!(matches!(answer, Err(CallError::NotSent(_))), "{answer:?}");
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     silent.abort();
+}
+
+#[tokio::test]
+async fn a_peer_that_falls_silent_after_its_greeting_is_given_up() {
+    let (address, _) = start(Echo::default()).await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let between = listener.local_addr().unwrap();
+    let (silence, mut silenced) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        let (mut here, mut there) =
+            (listener.accept().await.unwrap().0, tokio::net::TcpStream::connect(address).await.unwrap());
+        tokio::select! {
+            _ = tokio::io::copy_bidirectional(&mut here, &mut there) => {}
+            _ = silenced.wait_for(|silent| *silent) => {}
+        }
+        // The connection stays open, and nothing passes any more.
+        std::future::pending::<()>().await;
+    });
+    let pool = pool();
+    let ask = || pool.ask(between, Lane::Urgent, &Head::Raft(Rpc::Heartbeat), Bytes::new());
+    assert!(ask().await.is_ok());
+    silence.send(true).unwrap();
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+
+    let answer = ask().await;
+
+    assert!(matches!(answer, Err(CallError::Lost(_))), "{answer:?}");
+    assert!(began.elapsed() < Duration::from_secs(16), "{:?}", began.elapsed());
+}
+
+/// Until somebody says who it is, it has one small request.
+#[tokio::test]
+async fn strangers_get_no_room() {
+    let (address, counts) = start(Echo::default()).await;
+    let hello = |node: &str| {
+        let (datacenter, node) = ("dc1".to_owned(), node.to_owned());
+        encode(&Head::Hello(Hello { datacenter, node, cluster: None }))
+    };
+    let anonymous = Ok(ReplyHead::Refused("the first request must say who it comes from".to_owned()));
+    assert_eq!(send(address, vec![hello(&"n".repeat(5000))]).await, anonymous);
+    assert_eq!(send(address, vec![Bytes::from_static(&[9; 100]), hello("n")]).await, anonymous);
+    assert_eq!(counts.refused.load(Ordering::Relaxed), 3);
+}
+
+#[tokio::test]
+async fn one_who_does_not_say_who_it_is_is_hung_up_on() {
+    let (address, counts) = start(Echo::default()).await;
+    let mut silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    silent.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+    tokio::time::pause();
+    let mut answer = Vec::new();
+    // However it ends, it ends.
+    let _ = silent.read_to_end(&mut answer).await;
+    while counts.refused.load(Ordering::Relaxed) == 0 {
+        tokio::task::yield_now().await;
+    }
 }

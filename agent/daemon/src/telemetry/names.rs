@@ -16,6 +16,12 @@ pub enum Counter {
     Rpc,
     /// Those that no server answered.
     RpcFailed,
+    /// Requests of other agents and servers, Raft's among them.
+    RpcRequest,
+    /// Requests and connections of others that were refused.
+    RpcRefused,
+    /// Requests and connections to servers that were not answered.
+    RpcUnanswered,
 }
 
 /// Something that takes time, in milliseconds.
@@ -48,12 +54,15 @@ pub enum Timer {
 }
 
 /// Every counter, in the order of its discriminants.
-pub(super) const COUNTERS: [(Counter, &str); 5] = [
+pub(super) const COUNTERS: [(Counter, &str); 8] = [
     (Counter::RaftApply, "raft.apply"),
     (Counter::RaftLeader, "raft.state.leader"),
     (Counter::Query, "rpc.query"),
     (Counter::Rpc, "client.rpc"),
     (Counter::RpcFailed, "client.rpc.failed"),
+    (Counter::RpcRequest, "rpc.request"),
+    (Counter::RpcRefused, "rpc.request_error"),
+    (Counter::RpcUnanswered, "rpc.unanswered"),
 ];
 
 /// Every timer, in the order of its discriminants.
