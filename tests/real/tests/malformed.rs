@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, TcpStream, UdpSocket};
 
 use real::Binary;
 use real::agent::{Agent, PATIENCE};
 use real::http::{Connection, Response};
+use rustix::process::Signal;
 
 fn leading(binary: Binary) -> Agent {
     let mut agent = Agent::start(binary, &["-dev", "-node=n1", "-hcl=ports { grpc = -1 }"]);
@@ -155,4 +156,46 @@ fn a_client_that_leaves_in_the_middle_costs_nothing_afterwards() {
     drop(streams);
 
     wait_until("they are closed", &|open| open <= before);
+}
+
+/// What was counted since the start, of the series whose line in the Prometheus format begins so.
+fn counted(address: Ipv4Addr, series: &str) -> u64 {
+    let metrics = ask(address, "GET", "/v1/agent/metrics?format=prometheus", b"").text();
+    let value = |line: &str| line.strip_prefix(series)?.trim().parse::<f64>().ok();
+    metrics.lines().find_map(value).unwrap_or(0.0) as u64
+}
+
+/// Garbage on the ports of gossip and rpc, every time from another port: all of it is counted, and said once for each.
+#[test]
+fn strangers_on_the_ports_between_agents_are_counted_and_logged_once() {
+    let mut agent = leading(Binary::Lictor);
+    let address = agent.address;
+    for byte in 0..100 {
+        let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        stranger.send_to(&[byte; 50], (address, 8301)).expect("it is sent");
+    }
+    for (port, garbage) in [(8301, b"\0\0\0\x04ABCD".as_slice()), (8301, b"\xff\xff\xff\xff"), (8300, &[0xff; 100])] {
+        for _ in 0..10 {
+            let mut stream = TcpStream::connect((address, port)).expect("the agent accepts connections");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a good timeout");
+            stream.write_all(garbage).expect("the agent reads");
+            // However it ends, it ends.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+    }
+    let now = || {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").expect("Linux knows its name");
+        let gossip =
+            format!("consul_{}_memberlist_refused{{reason=\"malformed\"}}", host.trim().replace(['-', '.'], "_"));
+        (counted(address, &gossip), counted(address, "consul_rpc_request_error"))
+    };
+    // Every look is a journey through the agent, which so gets to do its work.
+    assert!((0..20_000).any(|_| now() == (120, 10)), "{:?}", now());
+
+    agent.signal(Signal::INT);
+
+    let (_, said) = agent.wait();
+    for line in ["packets that make no sense are refused", "refused an rpc: it does not speak our language"] {
+        assert_eq!(said.matches(line).count(), 1, "{said}");
+    }
 }

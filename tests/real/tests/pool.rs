@@ -131,6 +131,26 @@ fn a_stranger_with_another_key_is_refused_and_counted() {
 }
 
 #[test]
+fn a_stranger_with_our_name_or_of_another_data_centre_is_refused_and_counted() {
+    let mut one = start("one", &[]);
+    for (node, more, reason, said) in [
+        ("one", [].as_slice(), "name", "two members claim one name"),
+        ("two", &["-datacenter=dc2"], "pool", "packets of another pool are refused"),
+    ] {
+        let stranger = start(node, more);
+        for _ in 0..3 {
+            assert!(!lictor(stranger.address, &["join", &one.address.to_string()]).status.success());
+        }
+        one.wait_for_line(said);
+        assert_eq!(refused(one.address, reason), 3);
+    }
+    assert_eq!(members(one.address), ["one alive"]);
+    one.signal(rustix::process::Signal::INT);
+    let (_, said) = one.wait();
+    assert_eq!((said.matches("two members claim").count(), said.matches("packets of another pool").count()), (1, 1));
+}
+
+#[test]
 fn peers_and_keys_are_known_after_a_restart() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data_dir = format!("-data-dir={}", folder.path().display());
