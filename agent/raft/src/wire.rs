@@ -6,11 +6,13 @@
 
 use std::fmt;
 
-use agent_core::state::Reply;
+use agent_core::state::{Proposal, Reply};
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::types::{LogId, SnapshotMeta, SnapshotResponse, Vote};
+use crate::members::Change;
+use crate::types::{LogId, SnapshotMeta, SnapshotResponse, TypeConfig, Vote};
 
 /// The version byte in front of every message. Raft's own messages have openraft's layout, so an upgrade of it that
 /// changes one of them counts it up.
@@ -121,6 +123,23 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     }
 }
 
+/// Reads a message as [`crate::Consensus::handle`] would, and does nothing with it: the fuzzer's way in.
+///
+/// # Errors
+/// [`Refused`]: it cannot be read.
+pub fn inspect(rpc: Rpc, message: &[u8]) -> Result<(), Refused> {
+    let (_, body) = open(message)?;
+    match rpc {
+        Rpc::Append | Rpc::Heartbeat => read::<AppendEntriesRequest<TypeConfig>>(body).map(drop),
+        Rpc::Vote | Rpc::PreVote => read::<VoteRequest<TypeConfig>>(body).map(drop),
+        Rpc::TransferLeader => read::<TransferLeaderRequest<TypeConfig>>(body).map(drop),
+        Rpc::Snapshot => read::<Chunk>(body).map(drop),
+        Rpc::Forward => read::<Proposal>(body).map(drop),
+        Rpc::ReadIndex => read::<bool>(body).map(drop),
+        Rpc::Change => read::<Change>(body).map(drop),
+    }
+}
+
 pub(crate) fn write<T: Serialize>(answer: &T) -> Vec<u8> {
     postcard::to_stdvec(answer).expect("answers have no types that postcard refuses")
 }
@@ -181,6 +200,8 @@ mod tests {
         let (envelope, rest) = open(&sealed).unwrap();
 
         assert_eq!((envelope, read(rest).unwrap()), (ENVELOPE, Some(9u64)));
+        assert_eq!(inspect(Rpc::ReadIndex, &seal(ENVELOPE, &true)), Ok(()));
+        assert!(inspect(Rpc::Vote, &seal(ENVELOPE, &true)).is_err());
         assert_eq!(sealed, [1, 7, 1, 172, 2, 1, 9]);
     }
 
