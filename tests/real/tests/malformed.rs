@@ -168,7 +168,7 @@ fn counted(address: Ipv4Addr, series: &str) -> u64 {
 /// Garbage on the ports of gossip and rpc, every time from another port: all of it is counted, and said once for each.
 #[test]
 fn strangers_on_the_ports_between_agents_are_counted_and_logged_once() {
-    let mut agent = leading(Binary::Lictor);
+    let agent = leading(Binary::Lictor);
     let address = agent.address;
     for byte in 0..100 {
         let stranger = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
