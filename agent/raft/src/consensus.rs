@@ -375,7 +375,12 @@ impl Inner {
                 answer.unwrap_or(Err(WriteError::Unknown))
             }
             Leader::There(id, server) => {
-                match self.call((id, &server), Rpc::Forward, &*proposed.0, WRITE_TIMEOUT).await {
+                let answer = tokio::select! {
+                    biased;
+                    answer = self.call((id, &server), Rpc::Forward, &*proposed.0, WRITE_TIMEOUT) => answer,
+                    () = self.superseded(id) => Err(CallError::Timeout),
+                };
+                match answer {
                     Ok(Forwarded::Applied { index, reply }) => Ok(Outcome::Applied(index, reply)),
                     Ok(Forwarded::NotLeader) | Err(CallError::NotSent(_) | CallError::Refused(_)) => {
                         Ok(Outcome::NotProposed)
@@ -388,6 +393,20 @@ impl Inner {
                 Ok(()) => Ok(Outcome::NotProposed),
             },
         }
+    }
+
+    /// Returns when another server has led for as long as an election may take.
+    ///
+    /// A leader that stands still or is cut off never answers, and its connection does not break. One that has handed
+    /// over the lead still answers what it was asked before, so it is given that time.
+    async fn superseded(&self, leader: u64) {
+        let mut metrics = self.raft.server_metrics();
+        while metrics.borrow_and_update().current_leader.is_none_or(|now| now == leader) {
+            if metrics.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+        tokio::time::sleep(self.timing.election_max).await;
     }
 
     /// Tries once to get a proposal into the log of this server.

@@ -19,6 +19,7 @@ use crate::wire::{Envelope, Refused, WIRE_VERSION, seal};
 struct Wires {
     servers: Mutex<BTreeMap<String, Weak<Inner>>>,
     cut: Mutex<BTreeSet<String>>,
+    frozen: Mutex<BTreeSet<String>>,
     sent: Mutex<BTreeMap<Rpc, u64>>,
 }
 
@@ -33,6 +34,11 @@ impl Transport for Wire {
             *self.wires.sent.lock().unwrap().entry(rpc).or_default() += 1;
             let server = self.wires.servers.lock().unwrap().get(&target.id).and_then(Weak::upgrade);
             let is_cut = self.wires.cut.lock().unwrap().iter().any(|cut| *cut == self.from || *cut == target.id);
+            let is_frozen =
+                self.wires.frozen.lock().unwrap().iter().any(|frozen| *frozen == self.from || *frozen == target.id);
+            if is_frozen {
+                std::future::pending::<()>().await;
+            }
             let Some(inner) = server.filter(|_| !is_cut) else {
                 return Err(TransportError::Unreachable(target.id.clone()));
             };
@@ -144,6 +150,20 @@ async fn after_the_leader_is_gone_the_others_go_on_and_it_comes_back_as_a_follow
     servers[0].0.barrier(ReadMode::Quorum).await.unwrap();
     assert!(!servers[0].0.leadership().is_self);
     assert!(servers[0].1.snapshot().index >= applied.index);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_does_not_wait_for_a_leader_that_stands_still() {
+    let wires = Arc::<Wires>::default();
+    let servers = wires.three().await;
+    wires.frozen.lock().unwrap().insert(id_of(&servers[0].0));
+    let began = tokio::time::Instant::now();
+
+    let asked = servers[1].0.write(put("k", 1)).await;
+
+    assert_eq!(asked.unwrap_err(), WriteError::Unknown);
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    servers[1].0.write(put("k", 1)).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
