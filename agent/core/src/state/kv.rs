@@ -22,6 +22,9 @@ pub const VALUE_BYTES_MAX: usize = 512 * 1024;
 /// How many tombstones one [`super::Command::TombstoneReap`] forgets at most; the next takes the rest.
 const REAPED_MAX: usize = 100_000;
 
+/// The longest lock-delay, in milliseconds (Consul's documentation of sessions); longer ones are cut.
+const LOCK_DELAY_MS_MAX: u64 = 60_000;
+
 impl State {
     /// One key. The index is that of its last change or deletion. Topic: `KvKey`.
     pub fn kv_get(&self, key: &str) -> Answer<Option<Arc<KvEntry>>> {
@@ -153,7 +156,7 @@ impl Write<'_> {
         if !self.state.sessions.contains_key(session) {
             return Err(Refusal::InvalidSession(session.clone()));
         }
-        if self.state.lock_delays.get(&write.key).is_some_and(|until_ms| *until_ms > self.now_ms) {
+        if self.state.lock_delays.get(&write.key).is_some_and(|until_ms| delays(*until_ms, self.now_ms)) {
             return Ok(KvOutcome::LockDelay);
         }
         let lock_index = match self.state.kv.get(&write.key) {
@@ -258,7 +261,8 @@ impl Write<'_> {
             self.mark_key(key);
         }
         if lock_delay_ms > 0 {
-            self.state.lock_delays.insert(key.to_string(), self.now_ms.saturating_add(lock_delay_ms));
+            let until_ms = self.now_ms.saturating_add(lock_delay_ms.min(LOCK_DELAY_MS_MAX));
+            self.state.lock_delays.insert(key.to_string(), until_ms);
         }
     }
 
@@ -271,12 +275,18 @@ impl Write<'_> {
             self.state.indexes.tombstones_reaped = self.state.indexes.tombstones_reaped.max(at);
         }
         let now_ms = self.now_ms;
-        let over = self.state.lock_delays.iter().filter(|(_, until_ms)| **until_ms <= now_ms);
+        let over = self.state.lock_delays.iter().filter(|(_, until_ms)| !delays(**until_ms, now_ms));
         let over: Vec<String> = over.take(REAPED_MAX).map(|(key, _)| key.clone()).collect();
         for key in over {
             self.state.lock_delays.remove(&key);
         }
     }
+}
+
+/// Whether a lock-delay holds a lock back. One that seems longer than any may be was set by a clock that has been set
+/// back since: it would hold the lock for as long as the clock jumped.
+fn delays(until_ms: u64, now_ms: u64) -> bool {
+    until_ms > now_ms && until_ms - now_ms <= LOCK_DELAY_MS_MAX
 }
 
 #[cfg(test)]

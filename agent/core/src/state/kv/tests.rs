@@ -214,6 +214,15 @@ fn the_lock_delay_follows_invalidation_and_not_release() {
 }
 
 #[test]
+fn a_clock_that_is_set_back_holds_no_lock() {
+    let mut trial = with_sessions();
+    trial.lock("l", "s1");
+    trial.destroy("s1");
+    trial.now_ms -= 100_000;
+    assert_eq!(trial.lock("l", "s2"), Reply::Bool(true));
+}
+
+#[test]
 fn reaping_forgets_lock_delays_that_are_over() {
     let mut trial = with_sessions();
     trial.lock("l", "s1");
