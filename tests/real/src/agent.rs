@@ -80,9 +80,12 @@ impl Agent {
         Agent::spawn(Command::new(binary.path()), address, arguments)
     }
 
-    /// Starts `lictor agent` on a host of a private network.
-    pub fn start_on(host: &Host, arguments: &[&str]) -> Agent {
-        Agent::spawn(host.command(&Binary::Lictor.path()), host.address, arguments)
+    /// Starts `lictor agent` on a host of a private network, with these environment variables and arguments.
+    pub fn start_on(host: &Host, variables: &[(&str, String)], arguments: &[String]) -> Agent {
+        let mut command = host.command(&Binary::Lictor.path());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Agent::spawn(command, host.address, &arguments)
     }
 
     /// The same, but no file of it may grow past `file_kib_max`: a disk that is full.

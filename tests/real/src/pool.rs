@@ -32,45 +32,49 @@ pub struct Pool {
     servers: usize,
 }
 
+/// What a cluster consists of.
+#[derive(Clone, Copy, Default)]
+pub struct Plan<'a> {
+    /// How many servers.
+    pub servers: usize,
+    /// How many clients.
+    pub clients: usize,
+    /// The configuration of all, in HCL.
+    pub config: &'a str,
+    /// The agent whose data is on a disk of its own.
+    pub disk: Option<(usize, &'a SmallDisk)>,
+    /// Whether the agents' wall clocks can be set, see [`Pool::set_clock`].
+    pub clocks: bool,
+}
+
+/// The configuration file that all agents read.
+const CONFIG: &str = "all.hcl";
+
+/// Debian's libfaketime. It answers what a program asks the C library about the wall clock.
+const FAKE_TIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+
+/// Where libfaketime finds how far the clock is off.
+const CLOCK: &str = "FAKETIME_TIMESTAMP_FILE";
+
 /// What an agent is started with every time.
 struct Member {
     name: String,
     arguments: Vec<String>,
+    variables: Vec<(&'static str, String)>,
     /// In its former lives.
     said: Vec<String>,
 }
 
 impl Pool {
-    /// Starts `servers` servers `s1`, `s2`… and then `clients` clients `c1`, `c2`…, all with this configuration (HCL).
-    /// Their places are counted from 0, servers first. Returns when all servers know a leader and each other.
-    pub fn start(servers: usize, clients: usize, config: &str) -> Pool {
-        Pool::start_with_disk(servers, clients, config, None)
-    }
-
-    /// The same, where the data of one agent is on a disk of its own.
-    pub fn start_with_disk(servers: usize, clients: usize, config: &str, disk: Option<(usize, &SmallDisk)>) -> Pool {
+    /// Starts servers `s1`, `s2`… and then clients `c1`, `c2`…; their places are counted from 0, servers first. Returns
+    /// when all servers know each other and every agent a leader.
+    pub fn start(plan: &Plan) -> Pool {
+        let Plan { servers, clients, .. } = *plan;
         let network = Network::of(servers + clients);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let config = config_file(folder.path(), "all.hcl", config);
-        let seeds: Vec<Ipv4Addr> = (0..servers).map(|place| network.host(place).address).collect();
-        let member = |place: usize| {
-            let is_server = place < servers;
-            let name = if is_server { format!("s{}", place + 1) } else { format!("c{}", place - servers + 1) };
-            let data = match disk {
-                Some((full, disk)) if full == place => disk.path().join("data"),
-                Some(_) | None => folder.path().join(&name),
-            };
-            let mut arguments = vec![format!("-node={name}"), format!("-config-file={config}")];
-            arguments.push(format!("-data-dir={}", data.display()));
-            arguments.push("-retry-interval=1s".to_owned());
-            if is_server {
-                arguments.extend(["-server".to_owned(), format!("-bootstrap-expect={servers}")]);
-            }
-            arguments.extend(seeds.iter().map(|seed| format!("-retry-join={seed}")));
-            Member { name, arguments, said: Vec::new() }
-        };
-        let members: Vec<Member> = (0..servers + clients).map(member).collect();
-        let agents = members.iter().map(|_| None).collect();
+        config_file(folder.path(), CONFIG, plan.config);
+        let members = (0..servers + clients).map(|place| member(plan, place, &network, folder.path())).collect();
+        let agents = (0..servers + clients).map(|_| None).collect();
         let mut pool = Pool { agents, members, network, folder, servers };
         (0..servers).for_each(|place| pool.begin(place));
         for place in 0..servers {
@@ -78,7 +82,7 @@ impl Pool {
         }
         (servers..servers + clients).for_each(|place| pool.begin(place));
         for place in servers..servers + clients {
-            until(PATIENCE, "a client that reaches a leader", || pool.leader_seen_by(place));
+            until(PATIENCE, "client that reaches a leader", || pool.leader_seen_by(place));
         }
         pool
     }
@@ -131,8 +135,17 @@ impl Pool {
     /// Starts an agent that does not run.
     pub fn begin(&mut self, place: usize) {
         assert!(self.agents[place].is_none(), "{} runs already", self.members[place].name);
-        let arguments: Vec<&str> = self.members[place].arguments.iter().map(String::as_str).collect();
-        self.agents[place] = Some(Agent::start_on(self.network.host(place), &arguments));
+        let Member { arguments, variables, .. } = &self.members[place];
+        self.agents[place] = Some(Agent::start_on(self.network.host(place), variables, arguments));
+    }
+
+    /// Sets the wall clock of an agent, relative to the real one: `+1d`, `-30s`, `+0`.
+    ///
+    /// # Panics
+    /// When the pool was made without such clocks.
+    pub fn set_clock(&self, place: usize, offset: &str) {
+        let clock = self.members[place].variables.iter().find(|(name, _)| *name == CLOCK);
+        fs::write(&clock.expect("the plan has clocks").1, offset).expect("a temporary folder is writable");
     }
 
     /// Whether an agent was started and not taken down since; it may have ended by itself.
@@ -233,6 +246,31 @@ impl Pool {
         const NAMES: [&str; 5] = ["none", "alive", "leaving", "left", "failed"];
         NAMES.get(usize::try_from(found["Status"].as_u64()?).ok()?).copied()
     }
+}
+
+fn member(plan: &Plan, place: usize, network: &Network, folder: &Path) -> Member {
+    let is_server = place < plan.servers;
+    let name = if is_server { format!("s{}", place + 1) } else { format!("c{}", place - plan.servers + 1) };
+    let data = match plan.disk {
+        Some((full, disk)) if full == place => disk.path().join("data"),
+        Some(_) | None => folder.join(&name),
+    };
+    let mut arguments = vec![format!("-node={name}"), format!("-config-file={}", folder.join(CONFIG).display())];
+    arguments.extend([format!("-data-dir={}", data.display()), "-retry-interval=1s".to_owned()]);
+    if is_server {
+        arguments.extend(["-server".to_owned(), format!("-bootstrap-expect={}", plan.servers)]);
+    }
+    let seeds = (0..plan.servers).map(|server| network.host(server).address);
+    arguments.extend(seeds.map(|seed| format!("-retry-join={seed}")));
+    let mut variables = Vec::new();
+    if plan.clocks {
+        assert!(Path::new(FAKE_TIME).exists(), "{FAKE_TIME} is not there: run tests/setup");
+        let clock = config_file(folder, &format!("{name}.clock"), "+0");
+        let only_the_wall_clock = ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned());
+        let at_once = ("FAKETIME_NO_CACHE", "1".to_owned());
+        variables.extend([("LD_PRELOAD", FAKE_TIME.to_owned()), (CLOCK, clock), only_the_wall_clock, at_once]);
+    }
+    Member { name, arguments, variables, said: Vec::new() }
 }
 
 /// Looks until there is something to see, and returns it.

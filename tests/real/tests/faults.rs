@@ -2,12 +2,15 @@
 
 #![expect(clippy::disallowed_types, reason = "processes run in real time")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use real::http::Connection;
 use real::namespaces::SmallDisk;
-use real::pool::{Pool, throughout, until};
+use real::pool::{Plan, Pool, throughout, until};
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// How soon after the loss of its leader a cluster takes writes again.
 const FAILOVER_MAX: Duration = Duration::from_secs(3);
@@ -20,7 +23,7 @@ const QUICK_GOSSIP: &str = r#"gossip_lan { probe_interval = "200ms", probe_timeo
 
 /// Three servers at default timing.
 fn three() -> Pool {
-    Pool::start(3, 0, "")
+    Pool::start(&Plan { servers: 3, ..Plan::default() })
 }
 
 /// The servers but this one.
@@ -77,7 +80,7 @@ fn a_leader_that_slept_answers_no_stale_default_read_when_it_wakes() {
 
 #[test]
 fn a_follower_that_was_cut_off_fails_and_catches_up_when_it_is_back() {
-    let pool = three();
+    let pool = Pool::start(&Plan { servers: 3, config: QUICK_GOSSIP, ..Plan::default() });
     let leader = pool.leader();
     let others = others(&pool, leader);
     let (lost, other) = (others[0], others[1]);
@@ -107,11 +110,19 @@ fn a_leader_that_is_cut_off_neither_takes_writes_nor_answers_default_reads() {
     let cut = Instant::now();
     let is_written = until(PATIENCE, "acknowledged write", || pool.put(others[0], "key", "new").then(|| cut.elapsed()));
     println!("writes were accepted again {} ms after the leader was cut off", is_written.as_millis());
-    for read in ["", "&consistent"] {
-        let answer = pool.value(lost, "key", read);
-        assert_eq!(answer, None, "the smaller side knows nothing of the newer value ({read})");
+    // All at the same time, since each waits for a leader as long as a request is held.
+    let ask = |head: &str, body: &str| {
+        let mut connection = pool.host(lost).connect().expect("the agent accepts connections");
+        let message = format!("{head} HTTP/1.1\r\nHost: agent\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        connection.send(message.as_bytes()).expect("the agent reads");
+        connection
+    };
+    let reads = ["GET /v1/kv/key?raw", "GET /v1/kv/key?raw&consistent"].map(|head| ask(head, ""));
+    let write = ask("PUT /v1/kv/key", "lost");
+    for mut asked in reads.into_iter().chain([write]) {
+        let answer = asked.response().expect("the agent answers");
+        assert_eq!(answer.status, 500, "the smaller side knows nothing of the newer value and can't keep another");
     }
-    assert!(!pool.put(lost, "key", "lost"), "the smaller side can't keep a write");
     assert_eq!(pool.value(lost, "key", "&stale").as_deref(), Some("old"), "what is known to be old is answered");
     pool.network().heal();
 
@@ -137,7 +148,7 @@ fn a_leader_that_hears_nobody_is_replaced() {
 /// Probes that get no answer over UDP are repeated over TCP, so a firewall costs nobody its health.
 #[test]
 fn a_member_without_udp_stays_alive() {
-    let pool = Pool::start(3, 0, QUICK_GOSSIP);
+    let pool = Pool::start(&Plan { servers: 3, config: QUICK_GOSSIP, ..Plan::default() });
     let mute = 2;
 
     pool.network().block_udp(&[mute]);
@@ -179,11 +190,98 @@ fn a_lossy_network_costs_nobody_its_health_and_writes_go_on() {
     }
 }
 
+/// Leases, elections, sessions and gossip follow the clock that only goes forward.
+#[test]
+fn a_wall_clock_that_jumps_costs_nothing() {
+    let pool = Pool::start(&Plan { servers: 3, clocks: true, ..Plan::default() });
+    let leader = pool.leader();
+    let other = others(&pool, leader)[0];
+    let term = || pool.get(other, "/v1/agent/self").map(|about| about["Stats"]["raft"]["term"].clone());
+    let before = term();
+    let created = pool.request(other, "PUT", "/v1/session/create", br#"{"TTL": "10s"}"#).expect("it answers").text();
+    let session = serde_json::from_str::<Value>(&created).expect("JSON")["ID"].as_str().expect("an id").to_owned();
+    assert!(pool.put(other, &format!("lock?acquire={session}"), "1"));
+
+    for offset in ["+1d", "-1d", "+0"] {
+        for place in [leader, other] {
+            pool.set_clock(place, offset);
+            throughout(Duration::from_millis(500), || assert!(pool.put(other, "key", offset), "{offset}"));
+        }
+    }
+
+    let held = pool.get(leader, "/v1/kv/lock").expect("it answers");
+    assert_eq!(held[0]["Session"].as_str(), Some(session.as_str()), "a session of ten seconds lives after three");
+    assert_eq!(term(), before, "nobody had to be elected");
+    assert!(pool.servers().all(|place| pool.status_of(place, other) == Some("alive")));
+}
+
+#[test]
+fn a_rolling_restart_of_all_servers_costs_no_request_through_a_client() {
+    let mut pool = Pool::start(&Plan { servers: 3, clients: 1, ..Plan::default() });
+    let client = pool.clients().start;
+    let mut connection = pool.host(client).connect().expect("the agent accepts connections");
+    let is_over = AtomicBool::new(false);
+
+    thread::scope(|scope| {
+        let user = scope.spawn(|| use_until(&is_over, &mut connection));
+        let end = End(&is_over);
+        for place in pool.servers() {
+            let written = format!("restarted/{place}");
+            pool.terminate(place);
+            assert!(pool.put(client, &written, "1"));
+            pool.begin(place);
+            until(PATIENCE, "server that caught up", || pool.value(place, &written, "&stale"));
+            until(PATIENCE, "member that is alive", || pool.status_of(place, client).filter(|is| *is == "alive"));
+            // The next one may only go when this one counts again.
+            until(PATIENCE, "healthy cluster", || pool.get(client, "/v1/operator/autopilot/health"));
+        }
+        drop(end);
+        let (requests, failed) = user.join().expect("the user does not panic");
+        println!("{requests} requests through a client while all servers were restarted, {} failed", failed.len());
+        assert!(requests > 100 && failed.is_empty(), "{failed:#?}");
+    });
+}
+
+/// Sends a user home when it is dropped, also by a test that fails.
+struct End<'a>(&'a AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Writes and reads without a pause; returns how many requests that were, and what failed.
+fn use_until(is_over: &AtomicBool, connection: &mut Connection) -> (usize, Vec<String>) {
+    let mut failed = Vec::new();
+    let mut requests = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let value = requests.to_string();
+        let asked = [
+            ("PUT", "/v1/kv/rolling", value.as_bytes()),
+            ("GET", "/v1/kv/rolling?raw", b""),
+            ("GET", "/v1/health/service/consul", b""),
+        ];
+        for (method, path, body) in asked {
+            requests += 1;
+            match connection.request(method, path, body) {
+                Ok(answer) if answer.status != 200 => failed.push(format!("{method} {path}: {}", answer.text())),
+                Ok(answer) if path.ends_with("raw") && answer.text() != value => {
+                    failed.push(format!("{method} {path}: {}, not {value}", answer.text()));
+                }
+                Ok(_) => {}
+                Err(error) => failed.push(format!("{method} {path}: {error}")),
+            }
+        }
+    }
+    (requests, failed)
+}
+
 #[test]
 fn a_full_disk_costs_a_cluster_one_server_and_no_write() {
     let disk = SmallDisk::of(32);
     let full = 0;
-    let mut pool = Pool::start_with_disk(3, 0, "", Some((full, &disk)));
+    let mut pool = Pool::start(&Plan { servers: 3, disk: Some((full, &disk)), ..Plan::default() });
     let other = 1;
     assert!(pool.put(other, "before", "1"));
 

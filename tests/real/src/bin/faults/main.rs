@@ -19,7 +19,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use memory::Memory;
-use real::pool::{Pool, until};
+use real::pool::{Plan, Pool, until};
 use record::Record;
 use trouble::Trouble;
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
 
 /// A whole run; returns what was broken.
 fn run(length: Duration, seed: u64, clients: usize) -> Vec<String> {
-    let mut pool = Pool::start(SERVERS, clients, "");
+    let mut pool = Pool::start(&Plan { servers: SERVERS, clients, ..Plan::default() });
     let hosts: Vec<_> = (0..SERVERS + clients).map(|place| pool.host(place).clone()).collect();
     let record = Arc::new(Record::new(load::sessions(&pool)));
     let users: Vec<_> = hosts.iter().enumerate().flat_map(|(place, host)| load::start(&record, place, host)).collect();
