@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{HOLD_TIME, Running, Settings};
+use super::{Running, Settings};
 use crate::client::{self, Servers, ServersCatalog};
 use crate::env::Env;
 use crate::http::{AgentApi, ClientApi};
@@ -23,7 +23,7 @@ impl Rooms {
             cluster: Arc::new(|| None),
         };
         let pool = rpc::Pool::new(env.clone(), identity).counting(Arc::clone(metrics));
-        Rooms { servers: Servers::new(env.clone(), pool, Arc::clone(metrics), HOLD_TIME) }
+        Rooms { servers: Servers::new(env.clone(), pool, Arc::clone(metrics), settings.hold_time) }
     }
 
     pub(super) fn catalog(&self) -> Arc<dyn Catalog> {

@@ -41,9 +41,6 @@ use crate::watch::follow::follow;
 
 pub use settings::Settings;
 
-/// How long a write or read waits for a leader (Consul's `performance.rpc_hold_timeout`).
-const HOLD_TIME: Duration = Duration::from_secs(7);
-
 /// The parts of the outside world that are not in [`Env`], because only the agent as a whole uses them.
 pub struct Parts {
     /// What runs health checks.

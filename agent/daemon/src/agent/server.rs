@@ -7,7 +7,7 @@ use agent_core::store::Store;
 use agent_raft::{Consensus, Server};
 use tokio::sync::mpsc;
 
-use super::{AgentError, HOLD_TIME, Running, Settings};
+use super::{AgentError, Running, Settings};
 use crate::dns::DnsDesk;
 use crate::env::{Env, ListenAddress, Listener};
 use crate::gossip;
@@ -73,7 +73,7 @@ impl Ground {
             },
             bootstrap: settings.elects_itself,
             timing: settings.timing,
-            hold_time: HOLD_TIME,
+            hold_time: settings.hold_time,
             disk,
             transport: Arc::new(rpc::RpcTransport::new(self.pool.clone().counting(Arc::clone(metrics)))),
             store: Arc::clone(&self.store),

@@ -45,6 +45,8 @@ pub struct Settings {
     pub elects_itself: bool,
     /// Raft's clock.
     pub timing: Timing,
+    /// How long a write or read waits for a leader, or for a server to answer.
+    pub hold_time: Duration,
     /// The LAN pool.
     pub gossip: gossip::Settings,
     /// How checks are run and synced.
@@ -99,6 +101,7 @@ impl Settings {
             autopilot: config.autopilot.clone(),
             elects_itself: config.dev || config.server.bootstrap || config.server.bootstrap_expect == 1,
             timing: timing(config.server.raft_multiplier),
+            hold_time: config.limits.rpc_hold_timeout,
             gossip: gossip_of(config, &identity),
             local: local::Settings {
                 scripts: ScriptPolicy {
@@ -144,6 +147,7 @@ impl Settings {
             autopilot: AutopilotConfig::default(),
             elects_itself: true,
             timing: Timing::default(),
+            hold_time: Duration::from_secs(7),
             gossip: gossip::Settings::lan(who(&identity, 0), SocketAddr::new(http.ip(), 0)),
             local: local::Settings::new(node, seed),
             definitions: Definitions::default(),

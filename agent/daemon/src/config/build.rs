@@ -188,6 +188,7 @@ fn limits(reader: &mut Reader<'_>) -> Limits {
         query_time_max: reader.duration("max_query_time", 600 * duration::SECOND),
         query_time_default: reader.duration("default_query_time", 300 * duration::SECOND),
         session_ttl_min: reader.duration("session_ttl_min", 10 * duration::SECOND),
+        rpc_hold_timeout: reader.duration("performance.rpc_hold_timeout", 7 * duration::SECOND),
     }
 }
 

@@ -139,6 +139,8 @@ pub struct Limits {
     pub query_time_default: Duration,
     /// The shortest TTL of a session.
     pub session_ttl_min: Duration,
+    /// How long a write or read waits for a leader, or for a server to answer.
+    pub rpc_hold_timeout: Duration,
 }
 
 /// Habits of the HTTP API.

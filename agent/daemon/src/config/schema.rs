@@ -158,8 +158,8 @@ static ROWS: &[Row] = &[
     Row("ui_config.metrics_proxy", Any, Ignored, &["add_headers"]),
     // Raft.
     Row("performance", Int, Used, &["raft_multiplier"]),
-    Row("performance", Text, Used, &["leave_drain_time"]),
-    Row("performance", Text, Ignored, &["rpc_hold_timeout=7s", "grpc_keepalive_interval", "grpc_keepalive_timeout"]),
+    Row("performance", Text, Used, &["leave_drain_time", "rpc_hold_timeout"]),
+    Row("performance", Text, Ignored, &["grpc_keepalive_interval", "grpc_keepalive_timeout"]),
     Row("", Int, Ignored, &["raft_snapshot_threshold=16384", "raft_trailing_logs=10240"]),
     Row("", Text, Ignored, &["raft_snapshot_interval=30s"]),
     Row("", Bool, Ignored, &["raft_prevote_disabled"]),

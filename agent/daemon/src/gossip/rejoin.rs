@@ -3,6 +3,7 @@
 //! Both end when somebody answers. Only `retry_join` tries again.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::handle::GossipHandle;
 use super::settings::RetryJoin;
@@ -24,7 +25,11 @@ pub(super) async fn rejoin(pool: GossipHandle, peers: Vec<SocketAddr>) {
     }
 }
 
-/// Tries to join until somebody answers.
+/// The first pause after nobody answered; doubles up to `retry_interval`. Whoever starts a second before the others does not
+/// stay alone for half a minute.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// Tries to join until somebody answers. Where attempts are counted, each takes its full interval.
 ///
 /// # Errors
 /// Consul's words for having tried as often as allowed.
@@ -35,6 +40,7 @@ pub async fn keep_joining(pool: GossipHandle, wanted: RetryJoin) -> Result<(), &
     }
     tracing::info!(cluster = "LAN", "Joining cluster...");
     let mut attempts = 0;
+    let mut pause = if attempts_max > 0 { interval } else { FIRST_PAUSE.min(interval) };
     loop {
         match pool.join(&addresses).await {
             Ok(count) => {
@@ -51,7 +57,8 @@ pub async fn keep_joining(pool: GossipHandle, wanted: RetryJoin) -> Result<(), &
         if attempts_max > 0 && attempts > attempts_max {
             return Err("agent: max join LAN retry exhausted, exiting");
         }
-        tracing::warn!(cluster = "LAN", retry_interval = ?interval, "Join cluster failed, will retry");
-        tokio::time::sleep(interval).await;
+        tracing::warn!(cluster = "LAN", retry_interval = ?pause, "Join cluster failed, will retry");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(interval);
     }
 }
