@@ -10,10 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use agent_core::gossip::{Fired, Gossip, KeyOperation, KeyReport, Member, Tags};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use super::addresses;
 use super::heard::Heard;
+use super::published::Published;
 use super::streams::Limits;
 use crate::config::error_list;
 
@@ -85,8 +86,8 @@ impl std::error::Error for JoinError {}
 #[derive(Clone)]
 pub struct GossipHandle {
     requests: mpsc::Sender<Request>,
-    roster: watch::Receiver<Arc<Roster>>,
-    heard: watch::Receiver<Arc<Heard>>,
+    roster: Published<Roster>,
+    heard: Published<Heard>,
     limits: Arc<Limits>,
     port: u16,
 }
@@ -94,8 +95,8 @@ pub struct GossipHandle {
 impl GossipHandle {
     pub(super) fn new(
         requests: mpsc::Sender<Request>,
-        roster: watch::Receiver<Arc<Roster>>,
-        heard: watch::Receiver<Arc<Heard>>,
+        roster: Published<Roster>,
+        heard: Published<Heard>,
         limits: Arc<Limits>,
         port: u16,
     ) -> Self {
@@ -114,30 +115,22 @@ impl GossipHandle {
 
     /// Who is in the pool. Published when a member comes, changes, fails, leaves or is forgotten.
     pub fn roster(&self) -> Arc<Roster> {
-        Arc::clone(&self.roster.borrow())
+        self.roster.get()
     }
 
     /// The first roster with another version than `seen`; never resolves when the loop is gone.
     pub async fn roster_changed(&self, seen: u64) -> Arc<Roster> {
-        let mut roster = self.roster.clone();
-        if let Ok(changed) = roster.wait_for(|roster| roster.version != seen).await {
-            return Arc::clone(&changed);
-        }
-        std::future::pending().await
+        self.roster.wait_for(|roster| roster.version != seen).await
     }
 
     /// The user events that concern this agent.
     pub fn heard(&self) -> Arc<Heard> {
-        Arc::clone(&self.heard.borrow())
+        self.heard.get()
     }
 
     /// What was heard once it has another version than `seen`; never resolves when the loop is gone.
     pub async fn heard_more(&self, seen: u64) -> Arc<Heard> {
-        let mut heard = self.heard.clone();
-        if let Ok(more) = heard.wait_for(|heard| heard.version != seen).await {
-            return Arc::clone(&more);
-        }
-        std::future::pending().await
+        self.heard.wait_for(|heard| heard.version != seen).await
     }
 
     /// Looks at the machine: members as of now, figures, counters, coordinates, keys. `look` must be quick.

@@ -15,6 +15,7 @@ mod files;
 mod handle;
 mod heard;
 mod notes;
+mod published;
 mod rejoin;
 mod settings;
 mod streams;
@@ -34,6 +35,7 @@ use rand::rngs::StdRng;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
+use self::published::Published;
 use crate::env::{Datagrams, Env, ListenAddress, Listener};
 
 pub(crate) use files::{decode_key, encode_key};
@@ -136,8 +138,8 @@ pub async fn start(
     let machine = Gossip::new(env.now(), config, rng(&env));
 
     let (requests, queue) = mpsc::channel(REQUESTS);
-    let (roster, rosters) = watch::channel(Arc::new(Roster::of(&machine, 1)));
-    let (heard, events) = watch::channel(Arc::new(Heard::default()));
+    let (roster, heard) = (Published::new(Roster::of(&machine, 1)), Published::new(Heard::default()));
+    let (rosters, events) = (roster.clone(), heard.clone());
     let (peers, changed) = watch::channel(Arc::default());
     let port = bound.address.port();
     let limits = Arc::new(streams::Limits::default());

@@ -17,6 +17,7 @@ use super::files::{Files, Peers};
 use super::handle::{Joined, Request, Roster};
 use super::heard::{Heard, Interest};
 use super::notes;
+use super::published::Published as Shown;
 use super::streams::{self, Arrival, Limits};
 use crate::env::{Datagrams, Env};
 
@@ -37,8 +38,8 @@ pub(super) struct Parts {
 
 /// Where it publishes, and what decides which user events are.
 pub(super) struct Published {
-    pub roster: watch::Sender<Arc<Roster>>,
-    pub heard: watch::Sender<Arc<Heard>>,
+    pub roster: Shown<Roster>,
+    pub heard: Shown<Heard>,
     pub peers: watch::Sender<Arc<Peers>>,
     pub interest: Interest,
 }
@@ -215,8 +216,8 @@ impl Task {
         match event {
             Event::UserEvent(event) => {
                 if self.published.interest.concerns(&event.fired) {
-                    let heard = self.published.heard.borrow().with(event);
-                    self.published.heard.send_replace(Arc::new(heard));
+                    let heard = self.published.heard.get().with(event);
+                    self.published.heard.set(heard);
                 }
             }
             Event::KeysChanged(ring) => self.keep_keys(ring).await,
@@ -254,8 +255,8 @@ impl Task {
     }
 
     fn publish_roster(&self) {
-        let version = self.published.roster.borrow().version + 1;
-        self.published.roster.send_replace(Arc::new(Roster::of(&self.machine, version)));
+        let version = self.published.roster.get().version + 1;
+        self.published.roster.set(Roster::of(&self.machine, version));
         self.limits.request_bytes_max.store(self.machine.request_bytes_max(), Ordering::Relaxed);
         let left = self.published.peers.borrow().left;
         let mut living = self.machine.recent_peers();
