@@ -48,6 +48,12 @@ clusters COUNT="1000" FIRST="0":
     seq {{FIRST}} 25 $(({{FIRST}} + {{COUNT}} - 1)) | xargs -P "$(nproc)" -I{} \
         env SEED={} SEEDS=25 cargo test -p sim --quiet --test cluster one_cluster -- --nocapture
 
+# Simulated worlds of whole agents: COUNT seeds from FIRST on, shared by the cores. As many as the night allows.
+worlds COUNT="1000" FIRST="0":
+    cargo build -p sim --tests --quiet
+    seq {{FIRST}} 25 $(({{FIRST}} + {{COUNT}} - 1)) | xargs -P "$(nproc)" -I{} \
+        env SEED={} SEEDS=25 cargo test -p sim --quiet --test agents one_world -- --nocapture
+
 # The simulated clusters of the test suite with every assertion of openraft, and without any: both must hold.
 sim-asserts:
     cargo nextest run -p sim --test cluster --config 'profile.dev.package.validit.debug-assertions=true'

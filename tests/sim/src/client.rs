@@ -2,21 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
+use agent_daemon::env::Network;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
-use crate::network::SimNetwork;
 use crate::trace::Trace;
 
 /// A client of one agent.
 pub struct Client {
     name: String,
     to: SocketAddr,
-    network: SimNetwork,
+    network: Arc<dyn Network>,
     trace: Trace,
     connection: Option<SendRequest<Full<Bytes>>>,
 }
@@ -41,8 +42,8 @@ impl Response {
 
 impl Client {
     /// A client called `name` of the agent that listens at `to`.
-    pub fn new(name: &str, to: SocketAddr, network: &SimNetwork, trace: &Trace) -> Self {
-        Client { name: name.to_owned(), to, network: network.clone(), trace: trace.clone(), connection: None }
+    pub fn new(name: &str, to: SocketAddr, network: Arc<dyn Network>, trace: &Trace) -> Self {
+        Client { name: name.to_owned(), to, network, trace: trace.clone(), connection: None }
     }
 
     /// Sends a request. An error means the outcome is unknown: the connection was refused or broke.
@@ -66,6 +67,12 @@ impl Client {
         answer
     }
 
+    /// Gives up on what is still to come.
+    pub fn hang_up(&mut self) {
+        self.connection = None;
+        self.trace.note(format_args!("{} hangs up", self.name));
+    }
+
     async fn exchange(&mut self, method: &str, path: &str, body: Bytes) -> io::Result<Response> {
         if self.connection.as_ref().is_none_or(SendRequest::is_closed) {
             self.connection = Some(self.open().await?);
@@ -80,7 +87,7 @@ impl Client {
     }
 
     async fn open(&self) -> io::Result<SendRequest<Full<Bytes>>> {
-        let stream = self.network.connect(self.to)?;
+        let stream = self.network.connect(self.to).await?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
         // The connection ends with its sender; its error reaches us as that of the request.
         tokio::spawn(async move { drop(connection.await) });

@@ -4,8 +4,10 @@
 //! gives the same [`trace`], and a test says so. [`outside`] is the world an
 //! agent sees, [`network`] carries bytes late or not at all, [`disk`] flushes
 //! late and crashes, [`client`] speaks HTTP. [`world`] runs it all against
-//! [`invariants`]: first chaos, then healing. [`gossip`] simulates large pools of gossip alone.
+//! [`invariants`]: first chaos, then healing. [`cluster`] has servers without their agents, [`agents`] whole clusters of
+//! agents. [`gossip`] simulates large pools of gossip alone.
 
+pub mod agents;
 pub mod client;
 pub mod clients;
 pub mod cluster;

@@ -1,4 +1,4 @@
-//! Clusters of three to seven servers under three hundred seeds, in parts so that cores share them.
+//! Clusters of three to seven servers under 380 seeds, in parts so that cores share them.
 
 use sim::cluster::{Bugs, Plan, run};
 use sim::seeds;
@@ -19,23 +19,23 @@ fn check(seed: u64) -> Report {
 }
 
 #[test]
-fn clusters_000_to_074() {
-    (0..75).for_each(|seed| drop(check(seed)));
+fn clusters_000_to_094() {
+    (0..95).for_each(|seed| drop(check(seed)));
 }
 
 #[test]
-fn clusters_075_to_149() {
-    (75..150).for_each(|seed| drop(check(seed)));
+fn clusters_095_to_189() {
+    (95..190).for_each(|seed| drop(check(seed)));
 }
 
 #[test]
-fn clusters_150_to_224() {
-    (150..225).for_each(|seed| drop(check(seed)));
+fn clusters_190_to_284() {
+    (190..285).for_each(|seed| drop(check(seed)));
 }
 
 #[test]
-fn clusters_225_to_299() {
-    (225..300).for_each(|seed| drop(check(seed)));
+fn clusters_285_to_379() {
+    (285..380).for_each(|seed| drop(check(seed)));
 }
 
 /// The seeds from `SEED`, as many as `SEEDS` says; without them a single fixed one.

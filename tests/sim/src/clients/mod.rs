@@ -8,6 +8,7 @@ pub mod watcher;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -40,7 +41,7 @@ pub struct Scene {
 impl Scene {
     /// A new connection to the agent.
     pub fn client(&self, name: &str) -> Client {
-        Client::new(name, self.agent, &self.network, &self.trace)
+        Client::new(name, self.agent, Arc::new(self.network.clone()), &self.trace)
     }
 
     /// Waits between `from_ms` and `to_ms`.
