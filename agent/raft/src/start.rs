@@ -168,6 +168,9 @@ async fn start(config: Config) -> Result<Consensus, StartError> {
     if is_new && bootstrap {
         initialize(&raft, std::slice::from_ref(&server), stamp().0).await.map_err(not_initialized)?;
     }
+    if !is_new {
+        show_membership(&raft).await?;
+    }
     if alone {
         lead(&raft).await?;
     }
@@ -251,6 +254,16 @@ fn not_initialized(error: ChangeError) -> StartError {
         ChangeError::Refused(why) => StartError::Settings(why),
         ChangeError::Unknown | ChangeError::NoLeader => StartError::Stopped(error.to_string()),
     }
+}
+
+/// Waits until the figures show the membership that was found: whoever asks next which cluster this is would otherwise
+/// hear that it is none, and tell others so.
+async fn show_membership(raft: &Raft) -> Result<(), StartError> {
+    let mut metrics = raft.server_metrics();
+    while metrics.borrow_and_update().membership_config.membership().nodes().next().is_none() {
+        metrics.changed().await.map_err(|_| StartError::Stopped("it ended before it began".to_owned()))?;
+    }
+    Ok(())
 }
 
 /// Elects the only voter at once, waits until it has applied its whole log, and lets Raft's clock rest.

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_core::state::tables::AutopilotConfig;
+
 use super::*;
 use crate::env::ListenAddress;
 use crate::goflag;
@@ -81,6 +83,37 @@ fn keys_without_effect_are_warned_about_unless_they_ask_for_the_default() {
     let [access, other] = &loaded.warnings[..] else { panic!("two warnings, not {:?}", loaded.warnings) };
     assert!(access.starts_with(&warning("acl.enabled")) && access.contains("ACCESS IS NOT CONTROLLED"), "{access}");
     assert_eq!(*other, warning("autopilot.redundancy_zone_tag"));
+}
+
+#[test]
+fn what_autopilot_goes_by_is_read() {
+    let autopilot = |inside: &str| {
+        let text = format!(r#"data_dir = "/x" bind_addr = "127.0.0.1" autopilot {{ {inside} }}"#);
+        let document = decode("case.hcl", &text, Format::Hcl).expect("known keys");
+        finish(&document, false, Vec::new()).map(|loaded| loaded.config.autopilot).map_err(|error| error.to_string())
+    };
+    let all = r#"cleanup_dead_servers = false last_contact_threshold = "300ms" max_trailing_logs = 7 min_quorum = 3
+        server_stabilization_time = "20s" redundancy_zone_tag = "z" disable_upgrade_migration = true upgrade_version_tag = "v""#;
+    let expected = AutopilotConfig {
+        cleanup_dead_servers: false,
+        last_contact_threshold_ns: 300_000_000,
+        max_trailing_logs: 7,
+        min_quorum: 3,
+        server_stabilization_time_ns: 20_000_000_000,
+        redundancy_zone_tag: "z".to_owned(),
+        disable_upgrade_migration: true,
+        upgrade_version_tag: "v".to_owned(),
+        ..AutopilotConfig::default()
+    };
+    assert_eq!(autopilot(all), Ok(expected));
+    assert_eq!(autopilot(""), Ok(AutopilotConfig::default()));
+    for (inside, reason) in [
+        ("min_quorum = -1", "autopilot.min_quorum cannot be -1"),
+        ("max_trailing_logs = -1", "autopilot.max_trailing_logs cannot be -1"),
+        (r#"last_contact_threshold = "x""#, "autopilot.last_contact_threshold: invalid duration"),
+    ] {
+        assert!(autopilot(inside).expect_err(inside).contains(reason), "{inside}");
+    }
 }
 
 #[test]

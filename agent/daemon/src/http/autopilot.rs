@@ -194,3 +194,34 @@ fn stable_since(api: &ServerApi, now: Instant, since: Instant) -> String {
     let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use hyper::Method;
+    use hyper::header::HeaderMap;
+
+    use super::*;
+    use crate::http::handle;
+    use crate::http::tests::synced_api;
+
+    /// In no recorded story: Consul needs two seconds before it knows of any server.
+    #[tokio::test]
+    async fn a_lone_leader_is_healthy_and_may_not_die() {
+        let api = synced_api().await;
+        let uri = "/v1/operator/autopilot/health".parse().unwrap();
+        let request = Request::new(Method::GET, &uri, &HeaderMap::new(), Bytes::new(), None).unwrap();
+
+        let response = handle(&api, request).await;
+
+        let body = String::from_utf8(response.whole().to_vec()).unwrap();
+        let (body, since) = body.split_once(r#","StableSince":""#).unwrap();
+        let expected = concat!(
+            r#"{"Healthy":true,"FailureTolerance":0,"Servers":[{"ID":"40e4a748-2192-161a-0510-9bf59fe950b5","Name":"n1","#,
+            r#""Address":"127.0.0.1:8300","SerfStatus":"alive","Version":"1.8.7","Leader":true,"LastContact":"0s","#,
+        );
+        assert_eq!(response.status, StatusCode::OK);
+        assert!(body.starts_with(expected) && body.ends_with(r#""Healthy":true,"Voter":true"#), "{body}");
+        assert_eq!(since.len(), r#"2026-11-21T09:24:24Z"}]}"#.len(), "{since}");
+    }
+}
