@@ -27,8 +27,8 @@ pub struct Pool {
     agents: Vec<Option<Agent>>,
     members: Vec<Member>,
     network: Network,
-    /// Holds the data directories, `s1` and so on.
-    folder: TempDir,
+    /// Holds the configuration and the data directories, `s1` and so on.
+    _folder: TempDir,
     servers: usize,
 }
 
@@ -75,7 +75,7 @@ impl Pool {
         config_file(folder.path(), CONFIG, plan.config);
         let members = (0..servers + clients).map(|place| member(plan, place, &network, folder.path())).collect();
         let agents = (0..servers + clients).map(|_| None).collect();
-        let mut pool = Pool { agents, members, network, folder, servers };
+        let mut pool = Pool { agents, members, network, _folder: folder, servers };
         (0..servers).for_each(|place| pool.begin(place));
         for place in 0..servers {
             pool.wait_for_peers(place, servers);
@@ -117,11 +117,6 @@ impl Pool {
     /// What an agent is called.
     pub fn name(&self, place: usize) -> &str {
         &self.members[place].name
-    }
-
-    /// Where the data directories are.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// An agent that runs.

@@ -152,7 +152,7 @@ fn a_member_without_udp_stays_alive() {
     let mute = 2;
 
     pool.network().block_udp(&[mute]);
-    // A dead member would be given up four times as soon.
+    // Longer than it takes to give up one that is dead, as is seen below.
     throughout(Duration::from_secs(8), || {
         for place in pool.servers() {
             let seen: Vec<_> = pool.servers().map(|member| pool.status_of(member, place)).collect();
