@@ -6,7 +6,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::load::{Client, Outcome, Plan, run};
-use crate::subject::Subject;
+use crate::subject::{Subject, Target};
 use crate::wire::Connection;
 
 /// Which request comes next.
@@ -49,12 +49,12 @@ impl<R: Fn(Turn, &mut Vec<u8>) + 'static> Client for Asker<R> {
 ///
 /// # Errors
 /// A client cannot connect, or the agent is gone. Errors of exchanges are in the outcome.
-pub fn load<R>(plan: Plan, subject: &Subject, render: R) -> io::Result<Outcome>
+pub fn load<R>(plan: Plan, target: &impl Target, render: R) -> io::Result<Outcome>
 where
     R: Fn(Turn, &mut Vec<u8>) + Copy + Sync + 'static,
 {
-    let address = subject.api();
-    run(plan, subject, |number| async move {
+    let address = target.api();
+    run(plan, target, |number| async move {
         let connection = Connection::open(address).await?;
         Ok(Asker { number, connection, request: Vec::new(), render })
     })

@@ -19,7 +19,7 @@ use crate::histogram::Histogram;
 use crate::options::Options;
 use crate::process::{Usage, own_usage};
 use crate::report::{ANONYMOUS, CPU, Figure, GENERATOR, P50, P99, RATE, RESIDENT, mib};
-use crate::subject::Subject;
+use crate::subject::Target;
 
 /// How long after the window an answer may still come before it counts as an error.
 const GRACE: Duration = Duration::from_secs(10);
@@ -112,7 +112,7 @@ impl Outcome {
 ///
 /// # Errors
 /// A client cannot connect, or the agent is gone. Errors of exchanges are in the outcome.
-pub fn run<C, O, F>(plan: Plan, subject: &Subject, open: O) -> io::Result<Outcome>
+pub fn run<C, O, F>(plan: Plan, target: &impl Target, open: O) -> io::Result<Outcome>
 where
     C: Client,
     O: Fn(usize) -> F + Sync,
@@ -127,10 +127,10 @@ where
             .collect();
         connected.wait();
         let window = Window::from_now(plan);
-        subject.caller.pause(plan.warm_up);
-        let (before, own_before) = (subject.usage()?, own_usage()?);
-        subject.caller.pause(window.end.saturating_duration_since(Instant::now()));
-        let (after, own_after) = (subject.usage()?, own_usage()?);
+        target.pause(plan.warm_up);
+        let (before, own_before) = (target.usage()?, own_usage()?);
+        target.pause(window.end.saturating_duration_since(Instant::now()));
+        let (after, own_after) = (target.usage()?, own_usage()?);
         let mut seen = Seen { latency: Histogram::new(), errors: 0, first_error: None };
         for worker in workers {
             let part = worker.join().map_err(|_| io::Error::other("a load thread panicked"))??;

@@ -5,8 +5,10 @@
 //! beside this crate first; then `parts/`, one file for each part.
 
 mod caller;
+mod cluster;
 mod crowd;
 mod dns;
+mod etcd;
 mod histogram;
 mod http;
 mod limit;

@@ -10,6 +10,7 @@ use std::time::Duration;
 pub const USAGE: &str = "usage: bench [--rounds N] [--seconds N] [--soak-seconds N] [--only lictor|consul] [PART...]
   LICTOR=path   the agent built from this tree (default: beside this binary)
   CONSUL=path   the real Consul 1.8.7 (default: where tests/real/get-consul puts it)
+  ETCD=path     etcd 3.5 (default: where `tests/real/get-consul --etcd` puts it)
 parts:";
 
 /// Who is measured.
@@ -21,6 +22,8 @@ pub enum Kind {
     Consul,
     /// The least a program could do on this machine: hyper's hello, a UDP echo, an fsync loop.
     Limit,
+    /// etcd 3.5, where it does the same.
+    Etcd,
 }
 
 /// What to run.
@@ -30,6 +33,8 @@ pub struct Options {
     pub lictor: PathBuf,
     /// The path of the real Consul.
     pub consul: PathBuf,
+    /// The path of etcd.
+    pub etcd: PathBuf,
     /// How often each part runs against each.
     pub rounds: usize,
     /// How long load is measured, after the warm-up.
@@ -68,14 +73,15 @@ impl Options {
 
     fn defaults() -> Result<Options, String> {
         let own = env::current_exe().map_err(|error| format!("this binary has no path: {error}"))?;
-        let cache = || {
+        let cache = |binary: &str| {
             let home = PathBuf::from(env::var_os("HOME").unwrap_or_default());
             let cache = env::var_os("PEERS_CACHE").map_or(home.join(".cache/lictor-peers"), PathBuf::from);
-            cache.join("consul/usr/bin/consul")
+            cache.join(binary)
         };
         Ok(Options {
             lictor: env::var_os("LICTOR").map_or(own.with_file_name("lictor"), PathBuf::from),
-            consul: env::var_os("CONSUL").map_or_else(cache, PathBuf::from),
+            consul: env::var_os("CONSUL").map_or_else(|| cache("consul/usr/bin/consul"), PathBuf::from),
+            etcd: env::var_os("ETCD").map_or_else(|| cache("etcd-server/usr/bin/etcd"), PathBuf::from),
             rounds: 3,
             length: Duration::from_secs(3),
             warm_up: Duration::from_secs(1),

@@ -105,7 +105,7 @@ impl Report {
 
     /// The rows added since there were `from`, as a table, and how many there are now.
     pub fn print_from(&self, from: usize) -> usize {
-        println!("\n| line | figure | lictor | Consul | lictor / Consul | limit |");
+        println!("\n| line | figure | lictor | Consul | lictor / Consul | limit or etcd |");
         println!("|---|---|---|---|---|---|");
         for row in &self.rows[from..] {
             let cell = |kind| row.values.get(&kind).map_or("–".to_owned(), |values| spread(values));
@@ -114,7 +114,8 @@ impl Report {
                 (Some(ours), Some(theirs)) if theirs > 0.0 => format!("{:.2}", ours / theirs),
                 _ => "–".to_owned(),
             };
-            let [lictor, consul, limit] = [Kind::Lictor, Kind::Consul, Kind::Limit].map(cell);
+            let other = if row.values.contains_key(&Kind::Etcd) { Kind::Etcd } else { Kind::Limit };
+            let [lictor, consul, limit] = [Kind::Lictor, Kind::Consul, other].map(cell);
             let Metric { name, unit } = row.metric;
             println!("| {} | {name}, {unit} | {lictor} | {consul} | {ratio} | {limit} |", row.line);
         }

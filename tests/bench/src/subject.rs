@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::caller::Caller;
+use crate::etcd;
 use crate::options::{Kind, Options};
 use crate::process::{Usage, size_on_disk, usage};
 use crate::wire;
@@ -29,6 +30,46 @@ pub enum Mode {
     Durable,
     /// One durable server with `raft_multiplier = 1`, which Consul's guide advises for production.
     Quick,
+}
+
+/// Who an agent is among others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// A server that is a cluster by itself.
+    Alone,
+    /// One of this many servers that form a cluster, with the addresses of all.
+    Server(Vec<Ipv4Addr>),
+    /// A client, with the addresses of servers.
+    Client(Vec<Ipv4Addr>),
+}
+
+/// What load is put on.
+pub trait Target {
+    /// Where the HTTP API that is asked listens.
+    fn api(&self) -> SocketAddr;
+
+    /// Lets time pass.
+    fn pause(&self, length: Duration);
+
+    /// The counters of all that has work from it.
+    ///
+    /// # Errors
+    /// A process is gone.
+    fn usage(&self) -> io::Result<Usage>;
+}
+
+impl Target for Subject {
+    fn api(&self) -> SocketAddr {
+        wire::api(self.address)
+    }
+
+    fn pause(&self, length: Duration) {
+        self.caller.pause(length);
+    }
+
+    fn usage(&self) -> io::Result<Usage> {
+        usage(self.process.id())
+    }
 }
 
 /// Both agents take ten thousand watchers from one address, write no log lines, and call nobody. Consul wants
@@ -55,6 +96,7 @@ pub struct Subject {
     process: Child,
     folder: TempDir,
     mode: Mode,
+    role: Role,
 }
 
 impl Subject {
@@ -71,13 +113,27 @@ impl Subject {
     /// # Errors
     /// The command cannot be started, or no folder be made.
     pub fn start_below(prefix: &[&str], options: &Options, kind: Kind, mode: Mode) -> io::Result<Subject> {
+        Subject::start_at(own_address(), Role::Alone, prefix, options, kind, mode)
+    }
+
+    /// As [`Subject::start_below`], at an address of the caller's and with a role.
+    ///
+    /// # Errors
+    /// The command cannot be started, or no folder be made.
+    pub fn start_at(
+        address: Ipv4Addr,
+        role: Role,
+        prefix: &[&str],
+        options: &Options,
+        kind: Kind,
+        mode: Mode,
+    ) -> io::Result<Subject> {
         let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(data_folder()?)?;
-        let address = own_address();
-        let mut command = command(prefix, options, kind, mode, address, folder.path())?;
+        let mut command = command(prefix, options, kind, mode, &role, address, folder.path())?;
         let caller = Caller::new(address)?;
         let started = Instant::now();
         let process = spawn(&mut command, folder.path(), !prefix.is_empty())?;
-        Ok(Subject { kind, started, address, caller, process, folder, mode })
+        Ok(Subject { kind, started, address, caller, process, folder, mode, role })
     }
 
     /// Starts one and waits until it leads.
@@ -122,7 +178,7 @@ impl Subject {
         kill_process(Pid::from_child(&self.process), Signal::TERM)?;
         self.process.wait()?;
         self.caller = Caller::new(self.address)?;
-        let mut command = command(&[], options, self.kind, self.mode, self.address, self.folder.path())?;
+        let mut command = command(&[], options, self.kind, self.mode, &self.role, self.address, self.folder.path())?;
         self.started = Instant::now();
         self.process = spawn(&mut command, self.folder.path(), false)?;
         Ok(())
@@ -154,14 +210,6 @@ impl Subject {
         Ok(())
     }
 
-    /// Its counters.
-    ///
-    /// # Errors
-    /// It is gone.
-    pub fn usage(&self) -> io::Result<Usage> {
-        usage(self.process.id())
-    }
-
     /// Its process id.
     pub fn id(&self) -> u32 {
         self.process.id()
@@ -173,11 +221,6 @@ impl Subject {
     /// The folder cannot be read.
     pub fn size_on_disk(&self) -> io::Result<u64> {
         size_on_disk(self.folder.path())
-    }
-
-    /// Where its HTTP API listens.
-    pub fn api(&self) -> SocketAddr {
-        wire::api(self.address)
     }
 
     /// Where it answers DNS over UDP.
@@ -230,6 +273,7 @@ fn command(
     options: &Options,
     kind: Kind,
     mode: Mode,
+    role: &Role,
     address: Ipv4Addr,
     folder: &Path,
 ) -> io::Result<Command> {
@@ -237,6 +281,7 @@ fn command(
     let binary = match kind {
         Kind::Lictor => &options.lictor,
         Kind::Consul => &options.consul,
+        Kind::Etcd => &options.etcd,
         Kind::Limit => {
             own = std::env::current_exe()?;
             &own
@@ -247,23 +292,36 @@ fn command(
     command.args(words);
     match kind {
         Kind::Limit => command.args(["serve-limit", &address.to_string()]),
-        Kind::Lictor | Kind::Consul => command.args(arguments(mode, address, folder)?),
+        Kind::Lictor | Kind::Consul => command.args(arguments(mode, role, address, folder)?),
+        Kind::Etcd => command.args(etcd::arguments(role, address, folder)),
     };
     Ok(command)
 }
 
-fn arguments(mode: Mode, address: Ipv4Addr, folder: &Path) -> io::Result<Vec<String>> {
+fn arguments(mode: Mode, role: &Role, address: Ipv4Addr, folder: &Path) -> io::Result<Vec<String>> {
     let file = folder.join("agent.hcl");
     let performance = if mode == Mode::Quick { "performance { raft_multiplier = 1 }\n" } else { "" };
     fs::write(&file, format!("{CONFIGURATION}{performance}"))?;
     let mut words = vec!["agent".to_owned(), format!("-bind={address}"), format!("-client={address}")];
     words.push(format!("-config-file={}", file.display()));
-    match mode {
-        Mode::Dev => words.push("-dev".to_owned()),
-        Mode::Durable | Mode::Quick => {
-            words.extend(["-server".to_owned(), "-bootstrap-expect=1".to_owned()]);
-            words.push(format!("-data-dir={}", folder.join("data").display()));
-        }
+    if mode == Mode::Dev {
+        words.push("-dev".to_owned());
+        return Ok(words);
     }
+    words.push(format!("-data-dir={}", folder.join("data").display()));
+    words.push(format!("-node=n-{}", address.to_string().replace('.', "-")));
+    let seeds = match role {
+        Role::Alone => {
+            words.extend(["-server".to_owned(), "-bootstrap-expect=1".to_owned()]);
+            &Vec::new()
+        }
+        Role::Server(seeds) => {
+            words.extend(["-server".to_owned(), format!("-bootstrap-expect={}", seeds.len())]);
+            seeds
+        }
+        Role::Client(seeds) => seeds,
+    };
+    words.extend(seeds.iter().map(|seed| format!("-retry-join={seed}")));
+    words.push("-retry-interval=1s".to_owned());
     Ok(words)
 }

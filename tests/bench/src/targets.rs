@@ -1,7 +1,7 @@
 //! What lictor promises at least, line by line, and whether this run kept it.
 
 use crate::options::Kind;
-use crate::parts::{catalog, dns, idle, key, register, restart, soak, start, watch};
+use crate::parts::{catalog, cluster, dns, failover, idle, key, pool, register, restart, soak, start, watch};
 use crate::report::{
     ANONYMOUS, DISK, ERRORS, GROWTH, Metric, RATE, RESIDENT, Report, SHARE, TIME, TOTAL_WRITTEN, WATCHER, WORST, number,
 };
@@ -10,6 +10,8 @@ use crate::report::{
 enum Bound {
     /// At least this many times Consul's.
     Times(f64),
+    /// At least this many times etcd's.
+    TimesEtcd(f64),
     /// At most this share of Consul's.
     Share(f64),
     /// At most this.
@@ -43,6 +45,21 @@ const TARGETS: &[(&str, Metric, Bound)] = &[
     (watch::MANY_KEYS, WATCHER, Bound::AtMost(25.0)),
     (watch::MANY_KEYS_AWAKE, TIME, Bound::AtMost(150.0)),
     (watch::ALL_KEYS_AWAKE, TIME, Bound::AtMost(150.0)),
+    (cluster::PUT, RATE, Bound::Times(3.0)),
+    (cluster::PUT, RATE, Bound::TimesEtcd(2.0)),
+    (cluster::FOLLOWER, RATE, Bound::Times(3.0)),
+    (cluster::FOLLOWER_CONSISTENT, RATE, Bound::Times(3.0)),
+    (cluster::CLIENT, RATE, Bound::Times(3.0)),
+    (cluster::CLIENT_CONSISTENT, RATE, Bound::Times(3.0)),
+    (failover::WRITES, TIME, Bound::AtMost(3000.0)),
+    (failover::WRITES_QUICK, TIME, Bound::Share(0.5)),
+    (failover::HEALTH_QUICK, TIME, Bound::Share(1.0)),
+    (pool::SERVER, RESIDENT, Bound::AtMost(20.0)),
+    (pool::CLIENT, RESIDENT, Bound::AtMost(14.0)),
+    (pool::SERVER, SHARE, Bound::Share(0.5)),
+    (pool::CLIENT, SHARE, Bound::Share(0.5)),
+    (pool::SERVER, TOTAL_WRITTEN, Bound::AtMost(0.0)),
+    (pool::CLIENT, TOTAL_WRITTEN, Bound::AtMost(0.0)),
     (soak::SOAK, ERRORS, Bound::AtMost(0.0)),
     (soak::SOAK, WORST, Bound::AtMost(1000.0)),
     (soak::SOAK, GROWTH, Bound::AtMost(10.0)),
@@ -54,7 +71,8 @@ pub fn print(report: &Report) -> bool {
     let mut rows = Vec::new();
     for (line, metric, bound) in TARGETS {
         let ours = report.median(line, *metric, Kind::Lictor);
-        let theirs = report.median(line, *metric, Kind::Consul);
+        let other = if matches!(bound, Bound::TimesEtcd(_)) { Kind::Etcd } else { Kind::Consul };
+        let theirs = report.median(line, *metric, other);
         let Some((promise, measured, met)) = judge(*bound, *metric, ours, theirs) else { continue };
         let verdict = if met { "met" } else { "NOT MET" };
         rows.push(format!("| {line} | {} | {promise} | {measured} | {verdict} |", metric.name));
@@ -74,6 +92,10 @@ fn judge(bound: Bound, metric: Metric, ours: Option<f64>, theirs: Option<f64>) -
         Bound::Times(times) => {
             let ratio = ours / theirs?;
             (format!("{times} times Consul"), format!("{ratio:.2} times"), ratio >= times)
+        }
+        Bound::TimesEtcd(times) => {
+            let ratio = ours / theirs?;
+            (format!("{times} times etcd"), format!("{ratio:.2} times"), ratio >= times)
         }
         Bound::Share(share) => {
             let ratio = ours / theirs?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::options::{Kind, Options};
 use crate::report::{ANONYMOUS, Figure, RESIDENT, SHARE, TOTAL_WRITTEN, mib};
-use crate::subject::{Mode, Subject};
+use crate::subject::{Mode, Subject, Target};
 
 /// The line.
 pub const IDLE: &str = "idle for 60 s";

@@ -1,9 +1,12 @@
 //! The parts, one file for each scene; a turn of a part measures one process once.
 
 pub mod catalog;
+pub mod cluster;
 pub mod dns;
+pub mod failover;
 pub mod idle;
 pub mod key;
+pub mod pool;
 pub mod register;
 pub mod restart;
 pub mod soak;
@@ -34,6 +37,8 @@ pub struct Part {
 const BOTH: &[Kind] = &[Kind::Lictor, Kind::Consul];
 const ALL: &[Kind] = &[Kind::Lictor, Kind::Consul, Kind::Limit];
 
+const STORES: &[Kind] = &[Kind::Lictor, Kind::Consul, Kind::Etcd];
+
 const fn part(
     name: &'static str,
     about: &'static str,
@@ -56,5 +61,9 @@ pub const PARTS: &[Part] = &[
     part("restart", "a durable server with 100 000 keys of 100 bytes", BOTH, restart::restart),
     Part { together: true, ..part("idle", "sixty seconds of nothing, all at once", BOTH, idle::idle) },
     part("watch", "10 000 blocking queries, on one key and on as many keys", ALL, watch::watch),
+    part("cluster-put", "durable writes on three servers, 64 clients", STORES, cluster::put),
+    part("cluster-get", "reads through a follower and through a client agent, 64 clients", BOTH, cluster::get),
+    part("failover", "kill -9 of the leader of three servers", BOTH, failover::failover),
+    Part { long: true, ..part("pool", "a pool of three servers and 97 clients, idle", BOTH, pool::pool) },
     Part { long: true, ..part("soak", "full load from 256 connections", &[Kind::Lictor], soak::soak) },
 ];

@@ -5,7 +5,7 @@ use std::io;
 use crate::http::each;
 use crate::options::{Kind, Options};
 use crate::report::{ANONYMOUS, DISK, Figure, RESIDENT, TIME, mib};
-use crate::subject::{Mode, Subject};
+use crate::subject::{Mode, Subject, Target};
 use crate::wire;
 
 /// The line.

@@ -9,7 +9,7 @@ use crate::http::each;
 use crate::options::{Kind, Options};
 use crate::process::Usage;
 use crate::report::{CPU, Figure, Metric, TIME, WATCHER, WATCHER_ANONYMOUS};
-use crate::subject::{Mode, Subject};
+use crate::subject::{Mode, Subject, Target};
 use crate::wire;
 
 /// Memory with every watcher on one key.
