@@ -83,4 +83,4 @@ release:
 bench *ARGS:
     cargo build --release --quiet
     cargo build --release --quiet -p bench
-    CONSUL="${CONSUL:-$(tests/real/get-consul)}" "${CARGO_TARGET_DIR:-target}/release/bench" {{ARGS}}
+    CONSUL="${CONSUL:-$(tests/real/get-consul --etcd)}" "${CARGO_TARGET_DIR:-target}/release/bench" {{ARGS}}
