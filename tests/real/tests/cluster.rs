@@ -142,6 +142,8 @@ fn a_cluster_survives_its_leader_and_takes_it_back() {
 
     leading.kill();
 
+    // A read is held until another server leads. A write that was on its way to the dead one would have no known outcome.
+    assert_eq!(value(others[0].address, "before"), "1");
     put(others[0].address, "after", "2");
     assert_eq!(value(others[1].address, "before"), "1");
     let with_lost = |status| ALL_WELL.map(|(name, passing)| (name, if name == lost { status } else { passing }));
