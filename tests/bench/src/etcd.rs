@@ -62,7 +62,8 @@ impl Client for Writer {
         let response = self.connection.send_request(request).await.map_err(io::Error::other)?;
         let refused = response.headers().get("grpc-status").is_some_and(|status| status != "0");
         let body = response.into_body().collect().await.map_err(io::Error::other)?;
-        let failed = body.trailers().and_then(|trailers| trailers.get("grpc-status")).is_some_and(|status| status != "0");
+        let failed =
+            body.trailers().and_then(|trailers| trailers.get("grpc-status")).is_some_and(|status| status != "0");
         if refused || failed { Err(io::Error::other("etcd refused a write")) } else { Ok(()) }
     }
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Each request is one HTTP/2 stream, so thousands of blocking queries share a
-//! connection. A peer has three connections, so that a heartbeat never waits
+//! connection. A peer has three connections or four, so that a heartbeat never waits
 //! behind a snapshot or a flood of queries. Who speaks another version or
 //! belongs to another data centre or cluster is turned away with the first
 //! request, before anything is acted upon.

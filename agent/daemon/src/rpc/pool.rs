@@ -1,13 +1,13 @@
 //! The side that asks: connections to peers, opened when needed and kept.
 //!
-//! Owns one connection per peer and lane, the pause after one that failed, and
+//! Owns one connection per peer and lane, a second one for many requests, the pause after one that failed, and
 //! the certainty that callers need: whether a request that was not answered can
 //! have been received. Bounded by its callers: it queues nothing of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -95,9 +95,40 @@ pub struct Pool {
 
 #[derive(Default)]
 struct Peer {
-    lanes: [tokio::sync::Mutex<Line>; 3],
+    /// Urgent, bulk, and two for requests: a connection is the work of one task, and so of one core at a time.
+    lines: [tokio::sync::Mutex<Line>; 4],
+    /// Requests that wait for their answers on either of theirs.
+    waiting: [AtomicUsize; 2],
     /// It was said that it does not answer; nothing more is until it does.
     is_told: AtomicBool,
+}
+
+/// How many more requests than the second connection the first one takes: a few are no reason to open another.
+const FIRST_TAKES: usize = 16;
+
+/// A request's place on one of the two connections for requests, until this is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Peer {
+    /// The connection for the next message, and the place on it if it is a request.
+    fn choose(&self, lane: Lane) -> (&tokio::sync::Mutex<Line>, Option<Waiting<'_>>) {
+        match lane {
+            Lane::Urgent => (&self.lines[0], None),
+            Lane::Bulk => (&self.lines[1], None),
+            Lane::Requests => {
+                let [first, second] = self.waiting.each_ref().map(|waiting| waiting.load(Ordering::Relaxed));
+                let place = usize::from(first > second + FIRST_TAKES);
+                self.waiting[place].fetch_add(1, Ordering::Relaxed);
+                (&self.lines[2 + place], Some(Waiting(&self.waiting[place])))
+            }
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// One connection, or the lack of it.
@@ -129,7 +160,8 @@ impl Pool {
             return Err(CallError::NotSent(format!("a request has at most {PAYLOAD_BYTES_MAX} bytes")));
         }
         let peer = self.peer(to);
-        let mut open = self.line(&peer, to, lane).await.map_err(CallError::NotSent)?;
+        let (line, _waiting) = peer.choose(lane);
+        let mut open = self.line(&peer, to, line).await.map_err(CallError::NotSent)?;
         let answer = exchange(&mut open, Framed::whole(head, payload)).await;
         match &answer {
             Ok(_) => peer.is_told.store(false, Ordering::Relaxed),
@@ -177,8 +209,13 @@ impl Pool {
     }
 
     /// The connection, opened if it is not and its pause is over.
-    async fn line(&self, peer: &Peer, to: SocketAddr, lane: Lane) -> Result<SendRequest<Framed>, String> {
-        let mut line = peer.lanes[lane as usize].lock().await;
+    async fn line(
+        &self,
+        peer: &Peer,
+        to: SocketAddr,
+        line: &tokio::sync::Mutex<Line>,
+    ) -> Result<SendRequest<Framed>, String> {
+        let mut line = line.lock().await;
         if let Some(open) = line.open.as_ref().filter(|open| !open.is_closed()) {
             return Ok(open.clone());
         }
@@ -242,4 +279,23 @@ async fn exchange(open: &mut SendRequest<Framed>, body: Framed) -> Result<Answer
     let mut reader = Reader::new(response.into_body());
     let head = reader.head().await.map_err(|error| lost(&error))?;
     Ok((head, reader))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_requests_share_two_connections_and_a_few_share_one() {
+        let peer = Peer::default();
+        let is_second =
+            |choice: &(&tokio::sync::Mutex<Line>, Option<Waiting<'_>>)| std::ptr::eq(choice.0, &peer.lines[3]);
+        let few: Vec<_> = (0..=FIRST_TAKES).map(|_| peer.choose(Lane::Requests)).collect();
+        assert!(!few.iter().any(is_second));
+        let many: Vec<_> = (0..100).map(|_| peer.choose(Lane::Requests)).collect();
+        assert!(many.iter().filter(|choice| is_second(choice)).count() > 40);
+        drop((few, many));
+        assert!(!is_second(&peer.choose(Lane::Requests)));
+        assert!(peer.choose(Lane::Urgent).1.is_none());
+    }
 }

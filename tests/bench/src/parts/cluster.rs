@@ -27,15 +27,15 @@ const CLIENTS: usize = 64;
 /// Keys each client writes in turn; they bound the data.
 const KEYS_EACH: u64 = 1_000;
 
-/// Writes at the leader; at any server of etcd's, which says nothing of the leader over HTTP.
+/// Writes at the leader.
 pub fn put(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     let mut cluster = Cluster::ready(options, kind, Mode::Quick, 0)?;
     let plan = Plan::of(options, CLIENTS);
+    let leader = cluster.leader()?;
+    let target = cluster.by_way_of(&cluster.servers[leader]);
     let outcome = match kind {
-        Kind::Etcd => etcd::load(plan, &cluster.by_way_of(&cluster.servers[0]), KEYS_EACH)?,
+        Kind::Etcd => etcd::load(plan, &target, KEYS_EACH)?,
         Kind::Lictor | Kind::Consul | Kind::Limit => {
-            let leader = cluster.leader()?;
-            let target = cluster.by_way_of(&cluster.servers[leader]);
             load(plan, &target, |turn, request| write_key(turn, KEYS_EACH, request))?
         }
     };
@@ -58,7 +58,9 @@ pub fn get(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     let client = &cluster.clients[0];
     let plan = Plan::of(options, CLIENTS);
     let mut figures = Vec::new();
-    for (line, consistent_line, asked) in [(FOLLOWER, FOLLOWER_CONSISTENT, follower), (CLIENT, CLIENT_CONSISTENT, client)] {
+    for (line, consistent_line, asked) in
+        [(FOLLOWER, FOLLOWER_CONSISTENT, follower), (CLIENT, CLIENT_CONSISTENT, client)]
+    {
         let target = cluster.by_way_of(asked);
         figures.extend(load(plan, &target, read_key)?.without_errors()?.figures(line));
         figures.extend(load(plan, &target, read_consistently)?.without_errors()?.figures(consistent_line));

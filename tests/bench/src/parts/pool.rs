@@ -42,10 +42,7 @@ fn means(line: &'static str, before: &[Usage], after: &[Usage]) -> Vec<Figure> {
     vec![
         figure(RESIDENT, mean(&|_, after| mib(after.resident))),
         figure(ANONYMOUS, mean(&|_, after| mib(after.anonymous))),
-        figure(
-            SHARE,
-            mean(&|before, after| 100.0 * (after.cpu - before.cpu).as_secs_f64() / WATCHED.as_secs_f64()),
-        ),
+        figure(SHARE, mean(&|before, after| 100.0 * (after.cpu - before.cpu).as_secs_f64() / WATCHED.as_secs_f64())),
         figure(TOTAL_WRITTEN, mean(&|before, after| (after.written - before.written) as f64 / 1024.0)),
     ]
 }
