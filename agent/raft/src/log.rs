@@ -12,6 +12,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use openraft::storage::{IOFlushed, RaftLogStorage};
+use agent_core::state::Proposal;
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use tokio::sync::oneshot;
 
@@ -20,8 +21,11 @@ use crate::disk::{Disk, Done, Op, closed};
 use crate::record::{decode_entry, decode_log_id, decode_vote, encode_entry, encode_log_id, encode_vote};
 use crate::types::{Entry, LogId, Membership, Payload, TypeConfig, Vote};
 
-/// Encoded size of the entries kept in memory, beyond the newest one.
+/// Memory of the entries kept there, beyond the newest one.
 const RING_BYTES_MAX: usize = 1 << 20;
+
+/// Memory of an entry beside what it carries: small ones take several times what they take encoded.
+const ENTRY_BYTES: usize = size_of::<(Entry, usize)>() + size_of::<Proposal>() + 64;
 
 /// Encoded size of the entries one replication message carries, beyond its first one.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -148,7 +152,7 @@ impl Log {
         }
         self.last = Some(entry.log_id);
         self.ring.push_back((entry, size));
-        self.ring_bytes += size;
+        self.ring_bytes += size + ENTRY_BYTES;
         while self.ring_bytes > RING_BYTES_MAX && self.ring.len() > 1 {
             self.forget_first();
         }
@@ -156,7 +160,7 @@ impl Log {
 
     fn forget_first(&mut self) {
         if let Some((_, size)) = self.ring.pop_front() {
-            self.ring_bytes -= size;
+            self.ring_bytes -= size + ENTRY_BYTES;
             self.ring_start += 1;
         }
     }
@@ -168,7 +172,7 @@ impl Log {
             return None;
         }
         while self.ring.back().is_some_and(|(entry, _)| entry.log_id.index >= from) {
-            self.ring_bytes -= self.ring.pop_back().map_or(0, |(_, size)| size);
+            self.ring_bytes -= self.ring.pop_back().map_or(0, |(_, size)| size + ENTRY_BYTES);
         }
         self.ring_start = self.ring_start.min(from);
         self.last = last.or(self.purged);

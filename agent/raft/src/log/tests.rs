@@ -77,6 +77,16 @@ async fn entries_that_left_the_ring_are_read_from_the_disk() {
 }
 
 #[tokio::test]
+async fn small_entries_count_with_all_the_memory_they_take() {
+    let (mut log, _) = store_on(FileDisk::open_backend(InMemoryBackend::new()).await.unwrap()).await;
+    let small = |index| Entry { log_id: log_id(1, index), payload: Payload::Blank };
+
+    log.append((1..=20_000).map(small), IOFlushed::noop()).await.unwrap();
+
+    assert!(log.log().ring.len() * size_of::<Proposal>() < RING_BYTES_MAX, "{}", log.log().ring.len());
+}
+
+#[tokio::test]
 async fn a_message_is_bounded_by_bytes_wherever_its_entries_come_from() {
     let mut log = filled().await;
 
