@@ -153,6 +153,9 @@ async fn connection(
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.timer(TokioTimer::new()).auto_date_header(false);
     builder.max_concurrent_streams(STREAMS_MAX).max_header_list_size(4 << 10).max_send_buf_size(256 << 10);
+    // All of them may have been given up while this agent stood still; as few as the library allows would end the
+    // connection, and with it whatever others wait for.
+    builder.max_pending_accept_reset_streams(STREAMS_MAX as usize);
     builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
     builder.keep_alive_interval(Some(KEEP_ALIVE)).keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
     let mut served = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));

@@ -25,6 +25,8 @@ struct Echo {
     dropped: Mutex<Option<oneshot::Sender<()>>>,
     /// What a stream's pieces come from.
     pieces: Mutex<Option<mpsc::Receiver<Bytes>>>,
+    /// Told when its thread stands still, and what it stands still for.
+    stall: Mutex<Option<(oneshot::Sender<()>, std::sync::mpsc::Receiver<()>)>>,
 }
 
 struct TellsItsDrop(Option<oneshot::Sender<()>>);
@@ -48,7 +50,12 @@ impl Serve for Echo {
     fn http(&self, head: HttpHead, body: Bytes) -> BoxFuture<'static, Response> {
         let guard = TellsItsDrop(self.dropped.lock().unwrap().take());
         let pieces = self.pieces.lock().unwrap().take();
+        let stall = self.stall.lock().unwrap().take_if(|_| head.uri == "/stalls");
         Box::pin(async move {
+            if let Some((stalled, until)) = stall {
+                stalled.send(()).unwrap();
+                until.recv().unwrap();
+            }
             if head.uri == "/blocks" {
                 std::future::pending::<()>().await;
             }
@@ -413,4 +420,74 @@ async fn one_who_does_not_say_who_it_is_is_hung_up_on() {
     while counts.refused.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn many_queries_given_up_at_once_do_not_end_the_others() {
+    let (address, counts) = start(Echo::default()).await;
+    let pool = pool();
+    let ask = |uri: &str| {
+        let (pool, head) = (pool.clone(), HttpHead { method: "GET".into(), uri: uri.into(), ..HttpHead::default() });
+        tokio::spawn(async move { pool.forward_http(address, head, Bytes::new()).await })
+    };
+    let stays = ask("/blocks");
+    let given_up: Vec<_> = (0..1_000).map(|_| ask("/blocks")).collect();
+    while counts.served.load(Ordering::Relaxed) < 1_001 {
+        tokio::task::yield_now().await;
+    }
+
+    given_up.iter().for_each(tokio::task::JoinHandle::abort);
+    for query in given_up {
+        assert!(query.await.is_err_and(|error| error.is_cancelled()));
+    }
+
+    assert!(ask("/v1/kv/a").await.expect("it does not panic").is_ok());
+    assert!(!stays.is_finished(), "{:?}", stays.await);
+}
+
+/// A server that is a thread of its own and stands still while a request to `/stalls` is answered.
+fn start_that_stalls() -> (std::net::SocketAddr, std::sync::mpsc::Sender<()>, oneshot::Receiver<()>) {
+    let (go_on, stall) = std::sync::mpsc::channel();
+    let (stalled, stalls) = oneshot::channel();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let echo = Echo { stall: Mutex::new(Some((stalled, stall))), ..Echo::default() };
+            tell.send(start(echo).await.0).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    (told.recv().unwrap(), go_on, stalls)
+}
+
+#[tokio::test]
+async fn queries_given_up_while_a_server_stood_still_do_not_end_the_others() {
+    let (address, go_on, stalls) = start_that_stalls();
+    let pool = pool();
+    let ask = |uri: &str| {
+        let (pool, head) = (pool.clone(), HttpHead { method: "GET".into(), uri: uri.into(), ..HttpHead::default() });
+        tokio::spawn(async move { pool.forward_http(address, head, Bytes::new()).await })
+    };
+    let stays = ask("/blocks");
+    let stalling = ask("/stalls");
+    stalls.await.unwrap();
+
+    let given_up: Vec<_> = (0..200).map(|_| ask("/blocks")).collect();
+    // As many turns as it takes to send them: nobody can answer meanwhile.
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    for query in given_up {
+        query.abort();
+        assert!(query.await.is_err_and(|error| error.is_cancelled()));
+    }
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    go_on.send(()).unwrap();
+
+    assert!(stalling.await.unwrap().is_ok());
+    assert!(ask("/v1/kv/a").await.unwrap().is_ok());
+    assert!(!stays.is_finished(), "{:?}", stays.await);
 }
