@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use agent_core::gossip;
 use agent_core::state::State;
 use agent_core::state::tables::Status;
 
 use super::World;
 use super::clients::STATUS;
-use super::hosts::Life;
+use super::hosts::{Host, Life};
 
 /// The longest a healed world may take until all servers vote and agree.
 const CONVERGE: Duration = Duration::from_secs(60);
@@ -70,6 +71,9 @@ impl World {
             }
             states.extend(host.life.as_ref().and_then(Life::store).map(|store| store.snapshot()));
         }
+        if let Some(what) = self.hosts.iter().find_map(|host| self.unknown_to(host)) {
+            return Some(what);
+        }
         let first = states.first()?;
         if let Some(other) = states.iter().find(|state| state.index != first.index) {
             return Some(format!("one server is at {}, another at {}", first.index, other.index));
@@ -77,6 +81,17 @@ impl World {
         let healths = statuses(first, SERF_HEALTH);
         let wrong = self.hosts.iter().find(|host| healths.get(&host.name) != Some(&Status::Passing));
         wrong.map(|host| format!("serfHealth of {} is {:?}", host.name, healths.get(&host.name)))
+    }
+
+    /// Whom an agent does not know as a living member of its pool. Those who forgot others in a crash may hear of them only at
+    /// the next exchange.
+    fn unknown_to(&self, host: &Host) -> Option<String> {
+        let roster = host.life.as_ref()?.look(|agent| agent.gossip().roster())?;
+        let lives = |name: &str| {
+            roster.members.iter().any(|member| &*member.profile.name == name && member.status == gossip::Status::Alive)
+        };
+        let unknown = self.hosts.iter().find(|other| !lives(&other.name))?;
+        Some(format!("{} does not see {} in its pool", host.name, unknown.name))
     }
 
     /// One agent is gone for good: the catalog says so, and nothing else.
