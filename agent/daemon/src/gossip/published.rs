@@ -64,12 +64,12 @@ mod tests {
     async fn those_who_wait_wake_in_the_order_in_which_they_came() {
         for _ in 0..20 {
             let published = Published::new(0);
-            let (woken, mut order) = mpsc::unbounded_channel();
+            let (woken, mut order) = mpsc::channel(10);
             for number in 0..10 {
                 let (published, woken) = (published.clone(), woken.clone());
                 tokio::spawn(async move {
                     published.wait_for(|value| *value == 1).await;
-                    woken.send(number).expect("the test reads them");
+                    woken.send(number).await.expect("the test reads them");
                 });
             }
             tokio::task::yield_now().await;
