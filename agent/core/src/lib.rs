@@ -17,6 +17,7 @@ pub mod hcl;
 pub mod health;
 pub mod last_seen;
 pub mod local;
+pub mod plugin;
 pub mod reconcile;
 pub mod server_list;
 pub mod session_timer;

@@ -1,5 +1,32 @@
-//! The host for WASI 0.2 components: health checks and template renderers.
+//! The host of plugins: WASI 0.2 components of the worlds in `wit/`, health checks and template renderers.
 //!
-//! This is the door they will come through; nothing is behind it yet. The
-//! crate exists so that wasmtime, the heaviest dependency, never enters a
-//! crate that is rebuilt often. See ARCHITECTURE.md, "Plugins".
+//! [`Host`] owns the engine, [`Plugin`] is a loaded component, each run of it gets a fresh store, what [`Grants`] names and what [`Limits`]
+//! allows, and ends in a value: nothing a plugin does ends the process or holds a thread for longer than a tick. The crate knows no
+//! configuration, no schedule and no catalog; those come as arguments. Start with `host.rs`, then `run.rs`.
+
+mod bindings;
+pub mod catalog;
+mod description;
+mod error;
+mod failure;
+mod grants;
+mod host;
+mod limits;
+mod log;
+mod lookup;
+mod outcome;
+mod plugin;
+
+pub use description::{Description, Wants};
+pub use error::{HostError, LoadError};
+pub use failure::{Failure, FailureKind};
+pub use grants::{DirectoryGrant, GrantError, Grants, NetworkGrant, UrlGrant, environment};
+pub use host::{Host, HostSettings, Target};
+pub use limits::Limits;
+pub use log::{LogLevel, LogLine, NoLog, PluginLog};
+pub use lookup::{Addresses, Lookup, SystemLookup};
+pub use outcome::{CheckOutcome, File, Metric, MetricKind, Ran, RenderRequest, Status, Usage};
+pub use plugin::{Digest, Plugin, World};
+
+/// Different things one render may read. Reads past that answer `invalid`.
+pub const READS_MAX: usize = 1024;
