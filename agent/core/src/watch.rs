@@ -37,6 +37,10 @@ pub enum Topic {
     Sessions,
     /// One session.
     Session(String),
+    /// Any plugin's record.
+    Plugins,
+    /// One plugin's record.
+    Plugin(String),
 }
 
 impl Topic {

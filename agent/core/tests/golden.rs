@@ -9,9 +9,12 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
+use agent_core::plugin::digest::Digest;
+use agent_core::plugin::signature::{PublicKey, Signature};
 use agent_core::state::command::{CatalogVerb, KvOp, KvWrite, Register, TxnOp};
 use agent_core::state::tables::{
-    AutopilotConfig, Check, CheckDefinition, Node, Service, ServiceAddress, Session, SessionBehavior, Status, Weights,
+    AutopilotConfig, Check, CheckDefinition, Node, PluginVersion, Service, ServiceAddress, Session, SessionBehavior,
+    Status, Weights,
 };
 use agent_core::state::{Command, Proposal, State, apply, snapshot};
 
@@ -62,7 +65,31 @@ fn commands() -> Vec<(&'static str, Command)> {
     all.extend(kv_ops().into_iter().map(|(name, op)| (name, Command::Kv(op))));
     all.push(("autopilot", autopilot(None)));
     all.push(("autopilot-cas", autopilot(Some(7))));
+    all.push(("plugin-chunk", plugin_chunk(b"plugin")));
+    all.push(("plugin-set", plugin_set(b"plugin", None, Some(7))));
+    all.push(("plugin-set-signed", plugin_set(b"plugin", Some(signature()), None)));
+    all.push(("plugin-remove", Command::PluginRemove { name: "redis".to_string() }));
     all
+}
+
+fn plugin_chunk(bytes: &[u8]) -> Command {
+    Command::PluginChunk { digest: Digest::of(bytes), size: bytes.len() as u64, offset: 0, bytes: bytes.into() }
+}
+
+fn plugin_set(bytes: &[u8], signature: Option<Signature>, cas: Option<u64>) -> Command {
+    let version = PluginVersion {
+        digest: Digest::of(bytes),
+        version: "1.2.3".to_string(),
+        summary: "Asks a server".to_string(),
+        size: bytes.len() as u64,
+        signature,
+        publish_index: 3,
+    };
+    Command::PluginSet { name: "redis".to_string(), version: Box::new(version), cas }
+}
+
+fn signature() -> Signature {
+    Signature { key: PublicKey([1; 32]), halves: [[2; 32], [3; 32]] }
 }
 
 fn autopilot(cas: Option<u64>) -> Command {
@@ -227,6 +254,9 @@ fn state() -> State {
         Command::Kv(KvOp::Delete { key: "gone".to_string() }),
         Command::SessionDestroy { id: "s1".to_string() },
         autopilot(None),
+        plugin_chunk(b"plugin"),
+        plugin_set(b"plugin", Some(signature()), None),
+        plugin_chunk(b"upload"),
     ];
     let mut state = State::default();
     for (index, command) in (1..).zip(commands) {

@@ -4,7 +4,7 @@
 //! tried again) is applied twice, as in Consul; this is the place to drop the
 //! second by its id if that is ever wanted.
 
-use super::command::{Applied, Command, KvOp, Proposal, Reply};
+use super::command::{Applied, Command, KvOp, Proposal, Refusal, Reply};
 use super::kv::KvOutcome;
 use super::tables::{Index, State};
 use super::write::Write;
@@ -22,19 +22,13 @@ pub fn apply(state: &mut State, index: Index, proposal: &Proposal) -> Applied {
 
 fn run(write: &mut Write<'_>, command: &Command) -> Reply {
     match command {
-        Command::Register(register) => match write.register_whole(register) {
-            Ok(()) => Reply::Done,
-            Err(refusal) => Reply::Refused(refusal),
-        },
+        Command::Register(register) => done_or_refused(write.register_whole(register)),
         Command::Deregister { node, service_id, check_id } => {
             write.deregister(node, service_id.as_deref(), check_id.as_deref());
             Reply::Done
         }
         Command::Kv(op) => kv_reply(write, op),
-        Command::SessionCreate(session) => match write.session_create(session) {
-            Ok(()) => Reply::Done,
-            Err(refusal) => Reply::Refused(refusal),
-        },
+        Command::SessionCreate(session) => done_or_refused(write.session_create(session)),
         Command::SessionDestroy { id } => {
             write.session_end(id);
             Reply::Done
@@ -48,6 +42,24 @@ fn run(write: &mut Write<'_>, command: &Command) -> Reply {
             Reply::Done
         }
         Command::Autopilot { config, cas } => write.autopilot(config, *cas),
+        Command::PluginChunk { digest, size, offset, bytes } => {
+            done_or_refused(write.plugin_chunk(digest, *size, *offset, bytes))
+        }
+        Command::PluginSet { name, version, cas } => match write.plugin_set(name, version, *cas) {
+            Ok(written) => cas.map_or(Reply::Done, |_| Reply::Bool(written)),
+            Err(refusal) => Reply::Refused(refusal),
+        },
+        Command::PluginRemove { name } => {
+            write.plugin_remove(name);
+            Reply::Done
+        }
+    }
+}
+
+fn done_or_refused(outcome: Result<(), Refusal>) -> Reply {
+    match outcome {
+        Ok(()) => Reply::Done,
+        Err(refusal) => Reply::Refused(refusal),
     }
 }
 

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{
-    AutopilotConfig, Check, CheckId, Index, KvEntry, Node, NodeName, Service, ServiceId, Session, SessionId, UnixMs,
+    AutopilotConfig, Check, CheckId, Index, KvEntry, Node, NodeName, PluginVersion, Service, ServiceId, Session, SessionId, UnixMs,
 };
+use crate::plugin::digest::Digest;
 use crate::watch::Topic;
 
 /// The version byte in front of every stored command.
@@ -64,6 +65,32 @@ pub enum Command {
         config: Box<AutopilotConfig>,
         /// Write only if the record's modify index is this; zero means that there must be none.
         cas: Option<Index>,
+    },
+    /// A piece of a plugin's file. The first one begins the upload; one that is there already changes nothing.
+    PluginChunk {
+        /// Which file.
+        digest: Digest,
+        /// How many bytes the whole file has.
+        size: u64,
+        /// How many bytes come before this piece.
+        offset: u64,
+        /// The piece.
+        #[serde(with = "super::stored::shared_bytes")]
+        bytes: Arc<[u8]>,
+    },
+    /// Publish a file that is complete under a plugin's name, and have it run.
+    PluginSet {
+        /// What to publish. Its size and index are ignored.
+        name: String,
+        /// The file.
+        version: Box<PluginVersion>,
+        /// Publish only if the record's modify index is this; zero means that there must be none.
+        cas: Option<Index>,
+    },
+    /// Remove a plugin's record, its key, and the files that no other record names.
+    PluginRemove {
+        /// The plugin.
+        name: String,
     },
 }
 
@@ -235,7 +262,8 @@ pub struct Applied {
 pub enum Reply {
     /// Done: the answer to every command without a condition.
     Done,
-    /// Whether a conditional write (`Cas`, `Lock`, `Unlock`, `DeleteCas`, `Autopilot` with an index) happened.
+    /// Whether a conditional write (`Cas`, `Lock`, `Unlock`, `DeleteCas`, `Autopilot` and `PluginSet` with an index)
+    /// happened.
     Bool(bool),
     /// What a transaction read or wrote, in order; deletions leave nothing.
     Txn(Vec<TxnResult>),
@@ -284,6 +312,11 @@ pub enum Refusal {
     InvalidSession(SessionId),
     /// Anything else, in Consul's words.
     Other(String),
+    /// A plugin's file is not there up to where it should be.
+    PluginIncomplete {
+        /// How many bytes of it there are.
+        have: u64,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -299,6 +332,9 @@ impl fmt::Display for Refusal {
             }
             Refusal::InvalidSession(id) => write!(f, "invalid session {id:?}"),
             Refusal::Other(text) => f.write_str(text),
+            Refusal::PluginIncomplete { have } => {
+                write!(f, "the file is not complete: send the chunk at offset {have} next")
+            }
         }
     }
 }

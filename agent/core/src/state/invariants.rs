@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::plugin::{PLUGINS_MAX, STORE_BYTES_MAX, UPLOADS_MAX, VERSIONS_MAX};
 use super::tables::{Index, State, Status, fold};
 
 /// Checks everything that can be seen in one state.
@@ -14,6 +15,7 @@ pub fn check(state: &State) -> Result<(), String> {
     checks(state)?;
     keys(state)?;
     sessions(state)?;
+    plugins(state)?;
     indexes(state)
 }
 
@@ -95,6 +97,24 @@ fn sessions(state: &State) -> Result<(), String> {
     ensure(state.sessions.len() == state.node_sessions.len(), || "node_sessions knows sessions that ended".to_string())
 }
 
+fn plugins(state: &State) -> Result<(), String> {
+    ensure(state.plugins.len() <= PLUGINS_MAX, || format!("{} plugins", state.plugins.len()))?;
+    for (name, plugin) in &state.plugins {
+        let count = plugin.versions.len();
+        ensure(*name == plugin.name, || format!("plugin {:?} is stored as {name:?}", plugin.name))?;
+        ensure((1..=VERSIONS_MAX).contains(&count), || format!("plugin {name:?} has {count} versions"))?;
+        for version in &plugin.versions {
+            let file = state.plugin_files.get(&version.digest);
+            let whole = file.is_some_and(|file| file.is_complete() && file.size == version.size);
+            ensure(whole, || format!("plugin {name:?} names the file {}, which is not there", version.digest))?;
+        }
+    }
+    let named: BTreeSet<_> = state.plugins.values().flat_map(|plugin| &plugin.versions).map(|one| one.digest).collect();
+    ensure(state.plugin_files.len() - named.len() <= UPLOADS_MAX, || "too many uploads".to_string())?;
+    let bytes: u64 = state.plugin_files.values().map(|file| file.size).sum();
+    ensure(bytes <= STORE_BYTES_MAX, || format!("{bytes} bytes of plugins"))
+}
+
 /// No record is newer than its table, and no table newer than the state.
 fn indexes(state: &State) -> Result<(), String> {
     let tables = &state.indexes;
@@ -112,7 +132,11 @@ fn indexes(state: &State) -> Result<(), String> {
     records("tombstones", tombstones, tables.kv)?;
     let autopilot = state.autopilot.iter().map(|config| (config.create_index, config.modify_index));
     records("autopilot", autopilot, state.index)?;
+    let plugins = state.plugins.values().map(|plugin| (plugin.create_index, plugin.modify_index));
+    records("plugins", plugins, state.plugin_indexes.changed)?;
     let newest = [
+        state.plugin_indexes.changed,
+        state.plugin_indexes.extinction,
         tables.nodes,
         tables.services,
         tables.checks,

@@ -15,6 +15,7 @@ pub mod command;
 pub mod invariants;
 pub mod keys;
 pub mod kv;
+pub mod plugin;
 pub mod session;
 pub mod snapshot;
 pub mod stored;

@@ -13,15 +13,17 @@ use proptest::prelude::*;
 
 use super::catalog::{CheckState, SERF_HEALTH};
 use super::command::{CatalogVerb, Command, KvOp, KvWrite, Proposal, Register, Reply, TxnOp};
-use super::tables::{Check, Index, Node, Service, Session, SessionBehavior, State, Status};
+use super::tables::{Check, Index, Node, PluginVersion, Service, Session, SessionBehavior, State, Status};
 use super::trial::Trial;
-use super::{Answer, snapshot, trial};
+use super::{Answer, plugin, snapshot, trial};
+use crate::plugin::digest::Digest;
 use crate::watch::Topic;
 
 const KEYS: [&str; 6] = ["a", "a/b", "a/b/c", "a/c", "ab", "b"];
 const PREFIXES: [&str; 6] = ["", "a", "a/", "a/b", "c", "b"];
 const NODES: [&str; 3] = ["n1", "N1", "n2"];
 const SERVICES: [&str; 3] = ["web", "WEB", "db"];
+const PLUGINS: [&str; 2] = ["p", "q"];
 const SESSIONS: [&str; 2] = ["s1", "s2"];
 const CHECKS: [&str; 3] = [SERF_HEALTH, "c1", "c2"];
 
@@ -137,6 +139,36 @@ fn command() -> impl Strategy<Value = Command> {
         1 => index().prop_map(|up_to| Command::TombstoneReap { up_to }),
         1 => prop::option::of(index())
             .prop_map(|cas| Command::Autopilot { config: Box::default(), cas }),
+        4 => plugin_command(),
+    ]
+}
+
+/// Files of one letter. Now and then one is not what it should be, or is a piece of a longer one.
+fn plugin_command() -> impl Strategy<Value = Command> {
+    let letter = || prop::sample::select(vec![b'a', b'b', b'c', b'd', b'e']);
+    let chunk = |(named, sent, size): (u8, Option<u8>, u64)| Command::PluginChunk {
+        digest: Digest::of(&[named]),
+        size,
+        offset: 0,
+        bytes: [sent.unwrap_or(named)].into(),
+    };
+    let set = |(name, letter, cas): (String, u8, Option<Index>)| {
+        let digest = Digest::of(&[letter]);
+        let (version, summary) = ("1".to_string(), String::new());
+        let version = PluginVersion { digest, version, summary, size: 0, signature: None, publish_index: 0 };
+        Command::PluginSet { name, version: Box::new(version), cas }
+    };
+    let wanted = |(name, letter): (String, u8)| {
+        let value = Digest::of(&[letter]).to_string().as_bytes().into();
+        Command::Kv(KvOp::Set(KvWrite { key: plugin::key(&name), value, flags: 0 }))
+    };
+    let key = |name: String| Command::Kv(KvOp::Delete { key: plugin::key(&name) });
+    prop_oneof![
+        6 => (letter(), prop::option::weighted(0.1, letter()), prop_oneof![9 => Just(1), 1 => Just(2)]).prop_map(chunk),
+        6 => (one_of(&PLUGINS), letter(), prop::option::weighted(0.1, index())).prop_map(set),
+        2 => (one_of(&PLUGINS), letter()).prop_map(wanted),
+        1 => one_of(&PLUGINS).prop_map(key),
+        2 => one_of(&PLUGINS).prop_map(|name| Command::PluginRemove { name }),
     ]
 }
 
@@ -150,10 +182,10 @@ fn seen<T: std::fmt::Debug>(answer: Answer<T>) -> Seen {
     Seen { index: answer.index, value: format!("{:?}", answer.value) }
 }
 
-/// Every query worth asking of a state, with the topic that those who ask it wait for.
-fn queries(state: &State) -> Vec<(String, Topic, Seen)> {
+/// Every query worth asking of a state, with the topics that those who ask it wait for.
+fn queries(state: &State) -> Vec<(String, Vec<Topic>, Seen)> {
     let mut all = Vec::new();
-    let mut ask = |what: String, topic: Topic, seen: Seen| all.push((what, topic, seen));
+    let mut ask = |what: String, topic: Topic, seen: Seen| all.push((what, vec![topic], seen));
     for key in KEYS {
         ask(format!("kv_get {key}"), Topic::KvKey(key.to_string()), seen(state.kv_get(key)));
     }
@@ -186,6 +218,12 @@ fn queries(state: &State) -> Vec<(String, Topic, Seen)> {
         ask(format!("session {id}"), Topic::Session(id.to_string()), seen(state.session(id)));
     }
     ask("session_list".to_string(), Topic::Sessions, seen(state.session_list()));
+    for name in PLUGINS {
+        let topics = vec![Topic::Plugin(name.to_string()), Topic::KvKey(plugin::key(name))];
+        all.push((format!("plugin {name}"), topics, seen(state.plugin(name))));
+    }
+    let topics = vec![Topic::Plugins, Topic::KvPrefix(plugin::KEY_PREFIX.to_string())];
+    all.push(("plugin_list".to_string(), topics, seen(state.plugin_list())));
     all
 }
 
@@ -199,12 +237,12 @@ proptest! {
             let told = format!("{command:?}");
             let reply = trial.apply(command);
             let after = queries(&trial.state);
-            for ((what, topic, old), (_, _, new)) in before.iter().zip(&after) {
+            for ((what, topics, old), (_, _, new)) in before.iter().zip(&after) {
                 prop_assert!(old.index > 0 && new.index >= old.index, "{what}: {} then {} by {told}", old.index, new.index);
                 prop_assert!(new.index <= trial.index, "{what}: {} is in the future", new.index);
                 if old.value != new.value {
                     prop_assert!(new.index > old.index, "{what}: changed at {} by {told}", new.index);
-                    prop_assert!(trial.touched(topic), "{what}: nobody is woken by {told}");
+                    prop_assert!(topics.iter().any(|topic| trial.touched(topic)), "{what}: nobody is woken by {told}");
                 }
             }
             if matches!(reply, Reply::Refused(_) | Reply::TxnRefused(_)) {

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::stored::{DecodeError, from_postcard, to_postcard};
 use super::tables::{
-    AutopilotConfig, Check, Index, KvEntry, Node, NodeName, Service, ServiceName, Session, State, TableIndexes, UnixMs,
-    fold,
+    AutopilotConfig, Check, Index, KvEntry, Node, NodeName, Plugin, PluginFile, PluginIndexes, Service, ServiceName,
+    Session, State, TableIndexes, UnixMs, fold,
 };
+use crate::plugin::digest::Digest;
 
 /// The version byte in front of every snapshot.
 pub const SNAPSHOT_VERSION: u8 = 1;
@@ -51,7 +52,19 @@ enum Record {
     End { records: u64 },
     /// How the leader cares for the servers.
     Autopilot(Arc<AutopilotConfig>),
+    /// A plugin.
+    Plugin(Arc<Plugin>),
+    /// A plugin's file; its chunks follow, one record each.
+    PluginFile { digest: Digest, size: u64, create_index: Index },
+    /// A chunk of the file that was begun last.
+    PluginChunk(Chunk),
+    /// The last change of the plugins as a whole. Left out while there never was one.
+    PluginIndexes(PluginIndexes),
 }
+
+/// Bytes in one piece.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Chunk(#[serde(with = "super::stored::shared_bytes")] Arc<[u8]>);
 
 /// The stored form of `state`, in memory.
 pub fn encode(state: &State) -> Vec<u8> {
@@ -96,6 +109,18 @@ fn records(state: &State) -> impl Iterator<Item = Record> {
         .chain(state.service_indexes.iter().map(|(name, at)| Record::ServiceIndex(name.clone(), *at)))
         .chain(state.node_indexes.iter().map(|(name, at)| Record::NodeIndex(name.clone(), *at)))
         .chain(state.autopilot.iter().cloned().map(Record::Autopilot))
+        .chain(plugin_records(state))
+}
+
+/// One chunk at a time: together they may be tens of megabytes.
+fn plugin_records(state: &State) -> impl Iterator<Item = Record> {
+    let indexes = Some(state.plugin_indexes).filter(|indexes| *indexes != PluginIndexes::default());
+    let files = state.plugin_files.iter().flat_map(|(digest, file)| {
+        let head = Record::PluginFile { digest: *digest, size: file.size, create_index: file.create_index };
+        std::iter::once(head).chain(file.chunks.iter().cloned().map(|bytes| Record::PluginChunk(Chunk(bytes))))
+    });
+    let plugins = state.plugins.values().cloned().map(Record::Plugin);
+    indexes.map(Record::PluginIndexes).into_iter().chain(files).chain(plugins)
 }
 
 /// Reads the stored form from memory.
@@ -120,9 +145,17 @@ pub fn read(from: &mut impl Read) -> Result<State, DecodeError> {
     let mut state = State::default();
     let mut frame = Vec::new();
     let mut count: u64 = 0;
+    // The file whose chunks come.
+    let mut begun = None;
     loop {
         read_frame(from, &mut frame)?;
         match from_postcard(WHAT, &frame)? {
+            Record::PluginChunk(Chunk(bytes)) => add_chunk(&mut state, begun, bytes)?,
+            Record::PluginFile { digest, size, create_index } => {
+                begun = Some(digest);
+                let file = PluginFile { size, chunks: Vec::new(), create_index };
+                state.plugin_files.insert(digest, Arc::new(file));
+            }
             Record::End { records } if records == count => return Ok(state),
             Record::End { records } => return Err(malformed(format!("{count} records of {records}"))),
             record => insert(&mut state, record)?,
@@ -190,8 +223,22 @@ fn insert(state: &mut State, record: Record) -> Result<(), DecodeError> {
         Record::Autopilot(config) => {
             state.autopilot = Some(config);
         }
+        Record::Plugin(plugin) => {
+            state.plugins.insert(plugin.name.clone(), plugin);
+        }
+        Record::PluginIndexes(indexes) => state.plugin_indexes = indexes,
+        Record::PluginFile { .. } | Record::PluginChunk(_) => {
+            return Err(malformed("a file outside of its place".to_string()));
+        }
         Record::End { .. } => return Err(malformed("a record after the last".to_string())),
     }
+    Ok(())
+}
+
+fn add_chunk(state: &mut State, begun: Option<Digest>, bytes: Arc<[u8]>) -> Result<(), DecodeError> {
+    let file = begun.and_then(|digest| state.plugin_files.get_mut(&digest));
+    let file = file.ok_or_else(|| malformed("a chunk of no file".to_string()))?;
+    Arc::make_mut(file).chunks.push(bytes);
     Ok(())
 }
 

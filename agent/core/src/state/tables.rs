@@ -11,6 +11,8 @@ use imbl::OrdMap;
 use serde::{Deserialize, Serialize};
 
 use super::keys::Keys;
+use crate::plugin::digest::Digest;
+use crate::plugin::signature::Signature;
 
 /// The Raft log index of a change. Zero means "never"; answers never carry it.
 pub type Index = u64;
@@ -308,6 +310,56 @@ impl Default for AutopilotConfig {
     }
 }
 
+/// A file that was published as a plugin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginVersion {
+    /// Which file.
+    pub digest: Digest,
+    /// What the plugin says its version is; for people.
+    pub version: String,
+    /// What it says it does; for people.
+    pub summary: String,
+    /// The file's size, in bytes.
+    pub size: u64,
+    /// Who vouches for it.
+    pub signature: Option<Signature>,
+    /// When it was last published.
+    pub publish_index: Index,
+}
+
+/// A plugin by name: the files that agents may be told to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plugin {
+    /// Its name.
+    pub name: String,
+    /// Its latest files, at most [`crate::state::plugin::VERSIONS_MAX`] and at least one; the newest first.
+    pub versions: Vec<PluginVersion>,
+    /// When the name appeared.
+    pub create_index: Index,
+    /// When anything of it last changed.
+    pub modify_index: Index,
+}
+
+/// A plugin's file, or as much of it as has been sent. Chunks are shared by all states that have them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginFile {
+    /// How many bytes it will have.
+    pub size: u64,
+    /// All of [`crate::state::plugin::CHUNK_BYTES`] but the last.
+    pub chunks: Vec<Arc<[u8]>>,
+    /// When its first chunk came.
+    pub create_index: Index,
+}
+
+/// The last change of the plugins as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginIndexes {
+    /// Any change of a record.
+    pub changed: Index,
+    /// A record was removed.
+    pub extinction: Index,
+}
+
 /// The last change of whole tables, and of what is no longer there to carry its own index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableIndexes {
@@ -366,6 +418,12 @@ pub struct State {
     pub node_indexes: OrdMap<NodeName, Index>,
     /// How the leader cares for the servers; `None` until the first leader has said so.
     pub autopilot: Option<Arc<AutopilotConfig>>,
+    /// Plugins by name.
+    pub plugins: OrdMap<String, Arc<Plugin>>,
+    /// Their files, and those under way.
+    pub plugin_files: OrdMap<Digest, Arc<PluginFile>>,
+    /// The last change of the plugins as a whole.
+    pub plugin_indexes: PluginIndexes,
     /// The last change of whole tables.
     pub indexes: TableIndexes,
 }
