@@ -173,6 +173,18 @@ impl Parsed {
 /// # Errors
 /// The first mistake from the left.
 pub fn parse(specs: &[FlagSpec], args: &[String]) -> Result<Parsed, FlagError> {
+    split(specs, args, false)
+}
+
+/// The same where flags may also stand after other words, up to `--`.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_anywhere(specs: &[FlagSpec], args: &[String]) -> Result<Parsed, FlagError> {
+    split(specs, args, true)
+}
+
+fn split(specs: &[FlagSpec], args: &[String], anywhere: bool) -> Result<Parsed, FlagError> {
     let mut parsed = Parsed::default();
     let mut rest = args;
     while let [word, after @ ..] = rest {
@@ -181,7 +193,12 @@ pub fn parse(specs: &[FlagSpec], args: &[String]) -> Result<Parsed, FlagError> {
             break;
         }
         if word.len() < 2 || !word.starts_with('-') {
-            break;
+            if !anywhere {
+                break;
+            }
+            parsed.positional.push(word.clone());
+            rest = after;
+            continue;
         }
         rest = after;
         let (name, inline) = split_flag(word)?;
@@ -203,7 +220,7 @@ pub fn parse(specs: &[FlagSpec], args: &[String]) -> Result<Parsed, FlagError> {
         }
         values.push(value);
     }
-    parsed.positional = rest.to_vec();
+    parsed.positional.extend_from_slice(rest);
     Ok(parsed)
 }
 

@@ -18,6 +18,7 @@ pub mod gossip;
 pub mod http;
 pub mod leader;
 pub mod persist;
+pub mod plugin;
 pub mod propose;
 pub mod roster;
 pub mod rpc;

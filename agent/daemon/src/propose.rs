@@ -33,6 +33,10 @@ fn timer(command: &Command) -> Option<Timer> {
         Command::Kv(_) => Some(Timer::KvsApply),
         Command::SessionCreate(_) | Command::SessionDestroy { .. } => Some(Timer::SessionApply),
         Command::Txn(_) => Some(Timer::TxnApply),
-        Command::TombstoneReap { .. } | Command::Autopilot { .. } => None,
+        Command::TombstoneReap { .. }
+        | Command::Autopilot { .. }
+        | Command::PluginChunk { .. }
+        | Command::PluginSet { .. }
+        | Command::PluginRemove { .. } => None,
     }
 }

@@ -96,7 +96,8 @@ mod tests {
         for text in [ABC, &ABC[7..], &ABC[7..].to_uppercase(), &format!(" {ABC}\n")] {
             assert_eq!(Digest::parse(text), Ok(Digest::of(b"abc")), "{text:?}");
         }
-        for text in ["", "sha256:", "latest", &ABC[..70], &format!("{ABC}0"), &ABC.replace('b', "x"), &"é".repeat(32)] {
+        for text in ["", "sha256:", "latest", &ABC[..70], &format!("{ABC}0"), &ABC.replace('b', "x"), &"é".repeat(32)]
+        {
             assert!(Digest::parse(text).is_err(), "{text:?}");
         }
     }

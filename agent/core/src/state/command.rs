@@ -10,7 +10,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::tables::{
-    AutopilotConfig, Check, CheckId, Index, KvEntry, Node, NodeName, PluginVersion, Service, ServiceId, Session, SessionId, UnixMs,
+    AutopilotConfig, Check, CheckId, Index, KvEntry, Node, NodeName, PluginVersion, Service, ServiceId, Session,
+    SessionId, UnixMs,
 };
 use crate::plugin::digest::Digest;
 use crate::watch::Topic;

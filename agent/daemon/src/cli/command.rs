@@ -30,6 +30,13 @@ pub struct Command {
     pub run: Option<fn(&mut Invocation) -> Result<(), Failure>>,
 }
 
+impl Command {
+    /// Whether flags may stand after other words. Consul's commands take them before; ours take them anywhere.
+    pub fn takes_flags_anywhere(&self) -> bool {
+        self.name.starts_with("plugin ")
+    }
+}
+
 /// Why a command failed: what goes to standard error, and the exit code.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Failure {

@@ -4,7 +4,7 @@ use super::command::Command;
 use super::options::Http;
 use super::{
     agent, autopilot, catalog, event, force_leave, info, join, keygen, keyring, kv, leave, lock, maint, members,
-    monitor, raft, raft_recover, reload, rtt, services, version, watch,
+    monitor, plugin, raft, raft_recover, reload, rtt, services, version, watch,
 };
 use crate::goflag::FlagSpec;
 
@@ -425,6 +425,96 @@ pub const COMMANDS: &[Command] = &[
         http: Http::Servers,
         flags: &[FlagSpec::value("id", "string", "Node id of the server that is to lead.")],
         run: Some(raft::transfer_leader),
+        ..BASE
+    },
+    Command {
+        name: "plugin",
+        synopsis: "Store, sign and look at plugins",
+        about: "Plugins are WASI components that run checks. The servers keep their files, named\nby their SHA-256, and agents fetch them from there. Which file of a plugin runs is\nin the key lictor/plugins/<name>: push writes it, and writing the digest of an\nearlier file there rolls back.",
+        examples: &["plugin push redis.wasm", "plugin list", "kv put lictor/plugins/redis sha256:..."],
+        ..GROUP
+    },
+    Command {
+        name: "plugin keygen",
+        synopsis: "Make a key that signs plugins",
+        about: "Makes an ed25519 key, writes it to a file that only you can read (PKCS#8, PEM),\nand prints the public key in base 64, for the setting plugin_trust.",
+        examples: &["plugin keygen -out release.key"],
+        http: Http::No,
+        flags: &[FlagSpec::value("out", "file", "The file to write, which must not exist. (default \"plugin.key\")")],
+        run: Some(plugin::sign::keygen),
+        ..BASE
+    },
+    Command {
+        name: "plugin list",
+        synopsis: "List the plugins",
+        about: "Lists the plugins that the servers keep, and which file of each is to run.",
+        examples: &["plugin list"],
+        http: Http::Servers,
+        run: Some(plugin::show::list),
+        ..BASE
+    },
+    Command {
+        name: "plugin push",
+        synopsis: "Store a plugin and have it run",
+        arguments: "[options] FILE",
+        about: "Sends a plugin's file to the servers, publishes it, and writes its digest to the\nkey lictor/plugins/<name>: agents that run the plugin fetch it from then on. Its\nsignature FILE.sig goes along if there is one. An interrupted push goes on where it\nstopped when it is repeated.",
+        examples: &["plugin push redis.wasm", "plugin push -name=redis -sig=release.sig redis.wasm"],
+        http: Http::Servers,
+        flags: plugin::push::FLAGS,
+        run: Some(plugin::push::push),
+        ..BASE
+    },
+    Command {
+        name: "plugin remove",
+        synopsis: "Remove a plugin",
+        arguments: "[options] NAME",
+        about: "Removes a plugin with all its files and its key. Agents that run it keep what they\nhave until they start again.",
+        examples: &["plugin remove redis"],
+        http: Http::Servers,
+        run: Some(plugin::show::remove),
+        ..BASE
+    },
+    Command {
+        name: "plugin show",
+        synopsis: "Show a plugin and its files",
+        arguments: "[options] NAME",
+        about: "Shows a plugin and the files of it that the servers keep, the newest first.",
+        examples: &["plugin show redis"],
+        http: Http::Servers,
+        run: Some(plugin::show::show),
+        ..BASE
+    },
+    Command {
+        name: "plugin sign",
+        synopsis: "Sign a plugin",
+        arguments: "[options] FILE",
+        about: "Signs a plugin's file with a key from plugin keygen. push sends the signature\nalong.",
+        examples: &["plugin sign redis.wasm -key release.key"],
+        http: Http::No,
+        flags: &[
+            FlagSpec::value("key", "file", "The file with the key."),
+            FlagSpec::value("out", "file", "The file to write. The default is FILE.sig."),
+        ],
+        run: Some(plugin::sign::sign),
+        ..BASE
+    },
+    Command {
+        name: "plugin verify",
+        synopsis: "Check a plugin's signature",
+        arguments: "[options] FILE",
+        about: "Checks that a plugin's file is what one of the keys signed. Exits with 1 if not.",
+        examples: &["plugin verify redis.wasm -key uKSW7Zr7pvW08ci1WqrnwGGw3wiTmcMpgwzvZjoEE10="],
+        http: Http::No,
+        flags: &[
+            FlagSpec::value(
+                "key",
+                "public key",
+                "A public key in base 64, as keygen prints it. May be given several times.",
+            )
+            .repeated(),
+            FlagSpec::value("sig", "file", "The signature. The default is FILE.sig."),
+        ],
+        run: Some(plugin::sign::verify),
         ..BASE
     },
     Command {

@@ -28,6 +28,7 @@ mod maint;
 mod members;
 mod monitor;
 mod options;
+mod plugin;
 mod raft;
 mod raft_recover;
 mod reload;
@@ -138,7 +139,11 @@ fn carry_out(
 ) -> u8 {
     let table = help::flags(command);
     let help = help::of(shell.program, command);
-    let failure = match (goflag::parse(&table, args), command.run) {
+    let parsed = match command.takes_flags_anywhere() {
+        true => goflag::parse_anywhere(&table, args),
+        false => goflag::parse(&table, args),
+    };
+    let failure = match (parsed, command.run) {
         (Ok(flags), Some(run)) => {
             match run(&mut Invocation { flags, out, err, variable: shell.variable, help: &help }) {
                 Ok(()) => return 0,

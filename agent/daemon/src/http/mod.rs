@@ -30,6 +30,8 @@ mod keyring;
 mod kv;
 mod operator;
 pub mod path;
+pub mod plugin;
+pub mod plugin_view;
 pub mod query;
 pub mod request;
 pub mod response;
@@ -47,6 +49,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use agent_core::plugin::signature::PublicKey;
 use agent_core::state::tables::SessionId;
 use agent_core::state::{Applied, Command, Reply};
 use agent_core::store::Store;
@@ -118,6 +121,8 @@ pub struct Limits {
     pub blocked: Vec<String>,
     /// Where requests that may change something come from (`http_config.allow_write_http_from`); empty for anywhere.
     pub writers: Vec<Network>,
+    /// Whose plugins are published (`plugin_trust`); empty for anybody's.
+    pub plugin_trust: Vec<PublicKey>,
 }
 
 impl Default for Limits {
@@ -133,6 +138,7 @@ impl Default for Limits {
             response_headers: BTreeMap::new(),
             blocked: Vec::new(),
             writers: Vec::new(),
+            plugin_trust: Vec::new(),
         }
     }
 }

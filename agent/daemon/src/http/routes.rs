@@ -14,7 +14,7 @@ use super::request::Request;
 use super::response::Response;
 use super::{
     Api, ServerApi, acl, agent_check, agent_health, agent_pool, agent_process, agent_self, agent_service, autopilot,
-    catalog, catalog_write, coordinate, event, health, keyring, kv, operator, path, session, status, txn,
+    catalog, catalog_write, coordinate, event, health, keyring, kv, operator, path, plugin, session, status, txn,
 };
 use crate::env::BoxFuture;
 
@@ -97,6 +97,7 @@ const FAMILIES: &[&[Route]] = &[
     keyring::ROUTES,
     kv::ROUTES,
     operator::ROUTES,
+    plugin::ROUTES,
     session::ROUTES,
     status::ROUTES,
     txn::ROUTES,
