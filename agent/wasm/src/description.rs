@@ -2,6 +2,7 @@
 
 use crate::LoadError;
 use crate::bindings::exports::lictor::plugin::about;
+use crate::bindings::health_check::exports::lictor::plugin::about as check_about;
 use agent_core::plugin::Schema;
 
 /// Characters of a summary, and of one wish.
@@ -38,8 +39,33 @@ pub struct Wants {
     pub environment: Vec<String>,
 }
 
-pub(crate) fn checked(said: about::Description) -> Result<Description, LoadError> {
-    let about::Description { name, version, summary, config_schema, wants } = said;
+/// What a plugin said, before it is checked. Both worlds have the interface, each with types of its own.
+pub(crate) struct Said {
+    name: String,
+    version: String,
+    summary: String,
+    config_schema: String,
+    wants: Wants,
+}
+
+impl From<about::Description> for Said {
+    fn from(said: about::Description) -> Said {
+        let about::Description { name, version, summary, config_schema, wants } = said;
+        let about::Wants { network, urls, directories, environment } = wants;
+        Said { name, version, summary, config_schema, wants: Wants { network, urls, directories, environment } }
+    }
+}
+
+impl From<check_about::Description> for Said {
+    fn from(said: check_about::Description) -> Said {
+        let check_about::Description { name, version, summary, config_schema, wants } = said;
+        let check_about::Wants { network, urls, directories, environment } = wants;
+        Said { name, version, summary, config_schema, wants: Wants { network, urls, directories, environment } }
+    }
+}
+
+pub(crate) fn checked(said: Said) -> Result<Description, LoadError> {
+    let Said { name, version, summary, config_schema, wants } = said;
     let bad = |field, why: String| Err(LoadError::BadDescription { field, why });
     if !(1..=64).contains(&name.len()) || !name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
         return bad("name", format!("must be 1 to 64 characters of a-z, 0-9 and -, not {:?}", clipped(&name)));
@@ -54,8 +80,8 @@ pub(crate) fn checked(said: about::Description) -> Result<Description, LoadError
         Ok(schema) => schema,
         Err(error) => return bad("config-schema", format!("is not usable: {error}")),
     };
-    let about::Wants { network, urls, directories, environment } = wants;
-    for wishes in [&network, &urls, &directories, &environment] {
+    let Wants { network, urls, directories, environment } = &wants;
+    for wishes in [network, urls, directories, environment] {
         if wishes.len() > WISHES_MAX || wishes.iter().any(|wish| wish.chars().count() > SUMMARY_MAX) {
             return bad(
                 "wants",
@@ -63,7 +89,6 @@ pub(crate) fn checked(said: about::Description) -> Result<Description, LoadError
             );
         }
     }
-    let wants = Wants { network, urls, directories, environment };
     Ok(Description { name, version, summary, schema_json: config_schema, schema, wants })
 }
 

@@ -94,6 +94,7 @@ struct Denied {
     clauses: Vec<String>,
     memory_limit: bool,
     memory_budget: bool,
+    budget: u64,
 }
 
 impl Denials {
@@ -112,8 +113,15 @@ impl Denials {
         self.lock().memory_limit = true;
     }
 
-    pub(crate) fn memory_budget(&self) {
-        self.lock().memory_budget = true;
+    /// The host's budget, of this many bytes, refused.
+    pub(crate) fn memory_budget(&self, max: u64) {
+        let mut denied = self.lock();
+        denied.memory_budget = true;
+        denied.budget = max;
+    }
+
+    pub(crate) fn budget(&self) -> u64 {
+        self.lock().budget
     }
 
     /// Whether memory was refused: by the run's limit, by the host's budget.

@@ -6,16 +6,25 @@
 
 mod bindings;
 pub mod catalog;
+mod compiled;
 mod description;
+mod engine;
 mod error;
 mod failure;
 mod grants;
 mod host;
+mod http;
 mod limits;
+mod lines;
+mod load;
 mod log;
 mod lookup;
 mod outcome;
 mod plugin;
+mod results;
+mod run;
+mod sockets;
+mod state;
 
 pub use description::{Description, Wants};
 pub use error::{HostError, LoadError};

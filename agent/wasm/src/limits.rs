@@ -118,7 +118,7 @@ impl Meter {
             return false;
         };
         if !self.budget.take(by) {
-            self.denials.memory_budget();
+            self.denials.memory_budget(self.budget.max);
             return false;
         }
         self.used = wanted;

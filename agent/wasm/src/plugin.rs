@@ -1,10 +1,15 @@
 //! A loaded plugin: what it says of itself, and its runs.
 
+use crate::bindings::exports::lictor::plugin::renderer;
 use crate::catalog::Catalog;
 use crate::description::Description;
-use crate::{CheckOutcome, Failure, FailureKind, File, Grants, Limits, Ran, RenderRequest, Usage};
+use crate::host::Shared;
+use crate::load::Template;
+use crate::run::{Run, Start, not_started};
+use crate::{CheckOutcome, Failure, FailureKind, File, Grants, Limits, Ran, RenderRequest, results};
 use std::fmt;
 use std::sync::Arc;
+use wasmtime::Engine;
 
 /// The SHA-256 of a plugin's file.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,12 +52,33 @@ pub struct Plugin {
 }
 
 struct Inner {
+    shared: Arc<Shared>,
+    engine: Engine,
+    template: Template,
+    name: Arc<str>,
     digest: Digest,
-    world: World,
     description: Description,
 }
 
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.in_use(self.digest, false);
+    }
+}
+
 impl Plugin {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        digest: Digest,
+        engine: Engine,
+        template: Template,
+        description: Description,
+    ) -> Plugin {
+        shared.in_use(digest, true);
+        let name = description.name.as_str().into();
+        Plugin { inner: Arc::new(Inner { shared, engine, template, name, digest, description }) }
+    }
+
     /// The SHA-256 of the file it was loaded from.
     pub fn digest(&self) -> Digest {
         self.inner.digest
@@ -60,7 +86,10 @@ impl Plugin {
 
     /// What it is for.
     pub fn world(&self) -> World {
-        self.inner.world
+        match self.inner.template {
+            Template::Check(_) => World::HealthCheck,
+            Template::Renderer(_) => World::TemplateRenderer,
+        }
     }
 
     /// What it says of itself.
@@ -77,9 +106,21 @@ impl Plugin {
         subject: &str,
         config: &str,
     ) -> Ran<Result<CheckOutcome, Failure>> {
-        let _ = (grants, limits, subject, config);
-        let result = Err(FailureKind::WrongWorld("not a health check".to_owned()).into());
-        Ran { result, usage: Usage::default(), reads: Vec::new(), denied: Vec::new() }
+        let Template::Check(pre) = &self.inner.template else {
+            return not_started(self.wrong_world("renders templates and cannot check"));
+        };
+        let mut run = match Run::prepare(self.start(grants, limits, subject, None)).await {
+            Ok(run) => run,
+            Err(failure) => return not_started(failure),
+        };
+        let running = self.inner.shared.ticker.enter();
+        let ended = run.clock.clone().bound(limits.wall, async {
+            let instance = pre.instantiate_async(&mut run.store).await?;
+            instance.lictor_plugin_check().call_run(&mut run.store, config).await
+        });
+        let ended = ended.await;
+        drop(running);
+        run.finish(ended).map(|outcome| Ok(results::outcome(outcome, limits)))
     }
 
     /// Renders once. What was read comes back even when the render failed: it should be tried again when that changes.
@@ -91,19 +132,48 @@ impl Plugin {
         request: RenderRequest,
         catalog: Arc<dyn Catalog>,
     ) -> Ran<Result<Vec<File>, Failure>> {
-        let _ = (grants, limits, subject, request, catalog);
-        let result = Err(FailureKind::WrongWorld("not a renderer".to_owned()).into());
-        Ran { result, usage: Usage::default(), reads: Vec::new(), denied: Vec::new() }
+        let Template::Renderer(pre) = &self.inner.template else {
+            return not_started(self.wrong_world("is a health check and cannot render"));
+        };
+        let mut run = match Run::prepare(self.start(grants, limits, subject, Some(catalog))).await {
+            Ok(run) => run,
+            Err(failure) => return not_started(failure),
+        };
+        let RenderRequest { config, template, node, datacenter } = request;
+        let request = renderer::Request { config, template, node, datacenter };
+        let running = self.inner.shared.ticker.enter();
+        let ended = run.clock.clone().bound(limits.wall, async {
+            let instance = pre.instantiate_async(&mut run.store).await?;
+            instance.lictor_plugin_renderer().call_render(&mut run.store, &request).await
+        });
+        let ended = ended.await;
+        drop(running);
+        run.finish(ended).map(|rendered| results::files(rendered, limits))
+    }
+
+    fn start<'a>(
+        &'a self,
+        grants: &'a Grants,
+        limits: &'a Limits,
+        subject: &'a str,
+        catalog: Option<Arc<dyn Catalog>>,
+    ) -> Start<'a> {
+        let Inner { shared, engine, name, .. } = &*self.inner;
+        Start { shared, engine, plugin: name.clone(), subject, grants, limits, catalog }
+    }
+
+    fn wrong_world(&self, what: &str) -> Failure {
+        FailureKind::WrongWorld(format!("the plugin {} {what}", self.inner.name)).into()
     }
 }
 
 impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { digest, world, description } = &*self.inner;
+        let Inner { digest, description, .. } = &*self.inner;
         f.debug_struct("Plugin")
             .field("name", &description.name)
             .field("version", &description.version)
-            .field("world", world)
+            .field("world", &self.world())
             .field("digest", digest)
             .finish()
     }
