@@ -156,6 +156,8 @@ impl Cache {
             if !make {
                 return Err(io::Error::other("the folder's key is not there or damaged"));
             }
+            // A damaged key is of no use to anyone; a key that is there meanwhile is another process's, and ours too.
+            let _ = fs::remove_file(&path);
             bytes = new_key(&path)?;
         }
         Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
@@ -245,8 +247,12 @@ fn new_key(path: &Path) -> io::Result<Vec<u8>> {
     ring::rand::SecureRandom::fill(&random, &mut bytes).map_err(|_| io::Error::other("no random bytes"))?;
     let temporary = path.with_extension(format!("{}.new", std::process::id()));
     write_new(&temporary, &[&bytes])?;
-    fs::rename(&temporary, path)?;
-    Ok(bytes)
+    let linked = fs::hard_link(&temporary, path);
+    fs::remove_file(&temporary)?;
+    match linked {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => fs::read(path),
+        linked => linked.map(|()| bytes),
+    }
 }
 
 /// Checks the MAC at the end of a file without holding the file in memory.

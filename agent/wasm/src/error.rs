@@ -79,7 +79,7 @@ impl fmt::Display for LoadError {
             }
             LoadError::BadDescription { field, why } => write!(f, "its description breaks a rule: {field} {why}"),
             LoadError::Describe(failure) => write!(f, "it failed to describe itself: {failure}"),
-            LoadError::DoesNotCompile(why) => write!(f, "it does not compile: {why}"),
+            LoadError::DoesNotCompile(why) => write!(f, "damaged, truncated or not valid WebAssembly: {why}"),
         }
     }
 }

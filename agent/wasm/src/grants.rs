@@ -237,7 +237,9 @@ pub(crate) fn canonical_path(path: &str) -> Option<String> {
         rest = &rest[at + 3..];
     }
     canonical.push_str(rest);
-    let dotted = canonical.split('/').any(|segment| matches!(segment, "." | ".."));
+    // Some servers take what follows a semicolon for parameters, and `..;` for `..`.
+    let name = |segment: &str| segment.split(';').next().unwrap_or_default().to_owned();
+    let dotted = canonical.split('/').any(|segment| matches!(name(segment).as_str(), "." | ".."));
     (!dotted && !canonical.contains('\\')).then_some(canonical)
 }
 

@@ -47,7 +47,7 @@ pub(crate) struct Shared {
     portable: OnceLock<Machine>,
     cache: Option<Cache>,
     /// One component is compiled at a time: it takes memory in proportion to the component.
-    compiling: Semaphore,
+    compiling: Arc<Semaphore>,
 }
 
 /// An engine with its linker.
@@ -102,7 +102,7 @@ impl Host {
             cache: settings.cache.as_ref().map(|folder| Cache::new(folder.clone(), &native.engine)),
             native,
             portable: OnceLock::new(),
-            compiling: Semaphore::new(1),
+            compiling: Arc::new(Semaphore::new(1)),
             settings,
         };
         Ok(Host { shared: Arc::new(shared) })
@@ -112,9 +112,11 @@ impl Host {
     /// and checks what it says. Refuses what was compiled ahead, which anybody could have made.
     pub async fn load(&self, component: Vec<u8>) -> Result<Plugin, LoadError> {
         load::is_component(&component)?;
-        let _one = self.shared.compiling.acquire().await.expect("the semaphore is never closed");
+        let one = self.shared.compiling.clone().acquire_owned().await.expect("the semaphore is never closed");
         let shared = self.shared.clone();
         let loaded = off_the_runtime(move || {
+            // Held until the work is done, which it is also when nobody waits for it any more.
+            let _one = one;
             let digest = Digest::of(&component);
             let code = shared.compiled(digest, &component)?;
             let template = load::template(&shared.native.engine, &shared.native.linker, &code)?;

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use hyper::http::uri::Scheme;
-use hyper::{Request, Response, Uri};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
@@ -50,6 +50,10 @@ impl WasiHttpHooks for Http {
         options: Option<RequestOptions>,
         _processed: Done,
     ) -> Box<dyn Future<Output = Sent> + Send> {
+        // A tunnel through a granted server would lead anywhere.
+        if request.method() == Method::CONNECT {
+            return Box::new(std::future::ready(Err(Error::HttpRequestMethodInvalid)));
+        }
         match self.granted(request.uri()) {
             Err(error) => Box::new(std::future::ready(Err(error))),
             Ok(to) => {

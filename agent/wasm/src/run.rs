@@ -66,7 +66,7 @@ impl Run {
         let opened = Opened::new(limits.sockets);
         let grants = Arc::new(grants.clone());
         let lines = Lines::new(shared.settings.log.clone(), plugin, subject);
-        let wasi = context(&grants, &denials, &lines).await?;
+        let wasi = context(&grants, &denials, &lines, limits.wall).await?;
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let (lookup, tls) = (shared.settings.lookup.clone(), shared.tls.clone());
@@ -139,7 +139,12 @@ fn store(engine: &Engine, state: RunState, limits: &Limits, clock: &Arc<CpuClock
 }
 
 /// WASI with nothing but what is granted.
-async fn context(grants: &Arc<Grants>, denials: &Arc<Denials>, lines: &Arc<Lines>) -> Result<WasiCtx, Failure> {
+async fn context(
+    grants: &Arc<Grants>,
+    denials: &Arc<Denials>,
+    lines: &Arc<Lines>,
+    wall: Duration,
+) -> Result<WasiCtx, Failure> {
     let mut wasi = WasiCtx::builder();
     wasi.max_random_size(RANDOM_BYTES_MAX);
     wasi.stdout(Printed::new(lines.clone()));
@@ -159,9 +164,11 @@ async fn context(grants: &Arc<Grants>, denials: &Arc<Denials>, lines: &Arc<Lines
     if !grants.directories.is_empty() {
         let grants = grants.clone();
         let opened = tokio::task::spawn_blocking(move || open_directories(wasi, &grants));
-        wasi = match opened.await {
-            Ok(opened) => opened?,
-            Err(error) => return Err(FailureKind::NotStarted(error.to_string()).into()),
+        wasi = match tokio::time::timeout(wall, opened).await {
+            Ok(Ok(opened)) => opened?,
+            Ok(Err(error)) => return Err(FailureKind::NotStarted(error.to_string()).into()),
+            // A directory on a server that does not answer.
+            Err(_) => return Err(FailureKind::TimedOut(wall).into()),
         };
     }
     Ok(wasi.build())
@@ -198,6 +205,10 @@ fn why(error: &wasmtime::Error, limits: &Limits, denials: &Denials, lines: &Line
     }
     let what = match (trap, error.downcast_ref::<I32Exit>()) {
         (Some(Trap::StackOverflow), _) => "its call stack is exhausted, as by endless recursion".to_owned(),
+        // Guests keep most of their stack in their memory, below its start there is nothing.
+        (Some(Trap::MemoryOutOfBounds), _) => {
+            "it reached outside its memory: a fault in it, or endless recursion".to_owned()
+        }
         (Some(Trap::UnreachableCodeReached), _) => "it gave up (a panic or abort)".to_owned(),
         (_, Some(I32Exit(code))) => format!("it exited with code {code} instead of returning"),
         (Some(trap), None) => trap.to_string(),
