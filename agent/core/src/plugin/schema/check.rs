@@ -29,7 +29,8 @@ fn rule(rule: &Rule, at: &str, value: &Value, messages: &mut Vec<String>) {
     }
     if let Some(types) = &rule.types {
         let is = Type::of(value);
-        if !types.contains(&is) && !(is == Type::Integer && types.contains(&Type::Number)) {
+        let fits = types.contains(&is) || (is == Type::Integer && types.contains(&Type::Number));
+        if !fits {
             let allowed: Vec<&str> = types.iter().map(|t| t.phrase()).collect();
             return say(messages, at, format!("must be {}, not {}", allowed.join(" or "), is.phrase()));
         }
