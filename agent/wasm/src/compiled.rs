@@ -13,9 +13,12 @@
 
 use crate::log::LogLevel;
 use crate::plugin::Digest;
-use ring::{digest, hmac};
+#[cfg(feature = "compiler")]
+use ring::digest;
+use ring::hmac;
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
+#[cfg(feature = "compiler")]
 use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
@@ -57,11 +60,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     pub(crate) fn new(folder: PathBuf, engine: &Engine) -> Cache {
-        let mut hash = Sha256(digest::Context::new(&digest::SHA256));
-        engine.precompile_compatibility_hash().hash(&mut hash);
-        let hash = hash.0.finish();
-        let engine = hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        Cache { folder, engine, used: Mutex::default() }
+        Cache { folder, engine: engine_name(engine), used: Mutex::default() }
     }
 
     /// The code of a component, if it is here and whole. What is not whole is removed.
@@ -192,9 +191,26 @@ impl Cache {
     }
 }
 
+/// A name for the engine's version and settings: code made by another name does not run here.
+#[cfg(feature = "compiler")]
+fn engine_name(engine: &Engine) -> String {
+    let mut hash = Sha256(digest::Context::new(&digest::SHA256));
+    engine.precompile_compatibility_hash().hash(&mut hash);
+    let hash = hash.0.finish();
+    hash.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Without a compiler nothing is ever kept, and nothing has this name.
+#[cfg(not(feature = "compiler"))]
+fn engine_name(_: &Engine) -> String {
+    "none".to_owned()
+}
+
 /// Feeds a hash of the engine's settings to SHA-256, since the standard library's hashers may change between its releases.
+#[cfg(feature = "compiler")]
 struct Sha256(digest::Context);
 
+#[cfg(feature = "compiler")]
 impl Hasher for Sha256 {
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
