@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod cases;
 pub mod command_case;
+pub mod guests;
 pub mod http;
 pub mod namespaces;
 pub mod pool;

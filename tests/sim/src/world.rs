@@ -149,7 +149,7 @@ impl World {
         let env = outside::env(self.started, &self.scene.random, &self.scene.network);
         let env = env.with_disks(Arc::new(self.disks.clone()));
         let settings = Settings::alone("one", NODE_ID, self.scene.agent, self.seed);
-        let parts = Parts { prober: Arc::new(AlwaysPassing), log: None };
+        let parts = Parts { prober: Arc::new(AlwaysPassing), plugins: None, log: None };
         let agent = start(settings, env, parts).await;
         self.scene.oracle.checks().booted = Instant::now();
         self.scene.trace.note(format_args!("world: the agent is up"));

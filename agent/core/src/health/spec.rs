@@ -73,6 +73,13 @@ pub enum CheckKind {
         /// Program and arguments.
         args: Vec<String>,
     },
+    /// Runs a plugin that this agent's configuration declares.
+    Plugin {
+        /// The plugin's name.
+        plugin: String,
+        /// What it is told: a JSON object.
+        config: String,
+    },
     /// Waits to be told; silence for the TTL is critical.
     Ttl {
         /// The longest silence, in milliseconds.
@@ -100,6 +107,7 @@ impl CheckKind {
             CheckKind::Grpc { .. } => "grpc",
             CheckKind::H2ping { .. } => "h2ping",
             CheckKind::Script { .. } => "script",
+            CheckKind::Plugin { .. } => "plugin",
             CheckKind::Ttl { .. } => "ttl",
             CheckKind::Alias { .. } => "alias",
             CheckKind::Fixed => "maintenance",

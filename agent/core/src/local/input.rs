@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::anti_entropy::Remote;
 use super::view::Source;
 use crate::health::spec::{CheckSpec, Outcome, ServiceSpec};
+use crate::plugin::Schema;
 use crate::state::Command;
 use crate::state::tables::{CheckId, NodeName, ServiceId, Status};
 
@@ -48,6 +49,9 @@ pub struct TtlState {
     /// The note that came with it.
     pub output: String,
 }
+
+/// The plugins that the agent's configuration declares, with what the version that serves takes for a config; `None` while none does.
+pub type Plugins = BTreeMap<String, Option<Arc<Schema>>>;
 
 /// What can happen to local state. Those marked *replies* yield exactly one [`Output::Reply`].
 #[derive(Clone, Debug)]
@@ -130,6 +134,8 @@ pub enum Input {
         /// Its records.
         remote: Box<Remote>,
     },
+    /// Which plugins the agent has from now on. Checks that are registered already stay. *Replies.*
+    Plugins(Plugins),
     /// The number of members of the cluster: spaces full syncs out.
     ClusterSize(usize),
     /// A leader became known or servers changed: compare with the catalog soon.
@@ -276,6 +282,15 @@ pub enum Refusal {
     MissingService(ServiceId),
     /// A script check, and scripts are not enabled for who defined it.
     ScriptsDisabled(Source),
+    /// A check of a plugin that is not declared here.
+    UnknownPlugin(String),
+    /// A check whose plugin does not take its config.
+    PluginConfig {
+        /// The plugin.
+        plugin: String,
+        /// What is wrong, a field each.
+        mistakes: Vec<String>,
+    },
     /// As many services or checks as one agent may have.
     TooMany,
 }
@@ -292,6 +307,13 @@ impl fmt::Display for Refusal {
             Refusal::ScriptsDisabled(Source::Config) => f.write_str(
                 "Scripts are disabled on this agent; to enable, configure 'enable_script_checks' or 'enable_local_script_checks' to true",
             ),
+            Refusal::UnknownPlugin(name) => write!(
+                f,
+                "Plugin {name:?} is not declared on this agent; declare it with a plugin block in the agent's configuration"
+            ),
+            Refusal::PluginConfig { plugin, mistakes } => {
+                write!(f, "Invalid check: Config does not fit plugin {plugin:?}: {}", mistakes.join("; "))
+            }
             Refusal::TooMany => f.write_str("too many services or checks on this agent"),
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::anti_entropy::{Pending, Remote};
 use super::cadence::{Cadence, part};
-use super::input::{Input, LogLine, Output, Refusal, TtlState};
+use super::input::{Input, LogLine, Output, Plugins, Refusal, TtlState};
 use super::timers::Timers;
 use super::view::LocalView;
 use crate::Instant;
@@ -32,6 +32,8 @@ pub struct Settings {
     pub node: Node,
     /// Who may define script checks.
     pub scripts: ScriptPolicy,
+    /// The plugins that checks may name.
+    pub plugins: Plugins,
     /// How long a change of output alone may wait before it goes to the catalog; zero for at once. Consul's default is five minutes.
     pub check_update_interval: Duration,
     /// Keep no output at all (`discard_check_output`).
@@ -50,6 +52,7 @@ impl Settings {
         Settings {
             node,
             scripts: ScriptPolicy::default(),
+            plugins: Plugins::new(),
             check_update_interval: Duration::from_secs(300),
             discard_check_output: false,
             output_bytes_max: OUTPUT_BYTES_MAX,
@@ -168,6 +171,10 @@ impl Local {
             }
             Input::ProbeDone { id, run, outcome } => self.probe_done(now, &id, run, outcome),
             Input::AliasNode { node, remote } => self.alias_node(node, *remote),
+            Input::Plugins(plugins) => {
+                self.settings.plugins = plugins;
+                self.reply(Ok(()));
+            }
             Input::ClusterSize(members) => self.cadence.set_cluster_size(members),
             Input::ServersChanged => self.servers_changed(now),
             Input::RemoteView(remote) => self.remote_view(now, remote),

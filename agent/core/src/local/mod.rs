@@ -23,7 +23,8 @@ mod timers;
 mod view;
 
 pub use input::{
-    Definitions, Input, LogLine, Output, Persisted, Record, Refusal, RunId, SyncId, SyncResult, TtlState, Weight,
+    Definitions, Input, LogLine, Output, Persisted, Plugins, Record, Refusal, RunId, SyncId, SyncResult, TtlState,
+    Weight,
 };
 pub use machine::{Local, ScriptPolicy, Settings};
 pub use view::{LocalCheck, LocalService, LocalView, Source};

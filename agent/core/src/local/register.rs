@@ -141,10 +141,22 @@ impl Local {
         if matches!(spec.kind, CheckKind::Script { .. }) && !scripts_allowed {
             return Err(Refusal::ScriptsDisabled(source));
         }
+        if let CheckKind::Plugin { plugin, config } = &spec.kind {
+            self.admit_config(plugin, config)?;
+        }
         if !self.view.checks.contains_key(&spec.id) && self.view.checks.len() >= CHECKS_MAX {
             return Err(Refusal::TooMany);
         }
         Ok(())
+    }
+
+    /// A plugin that no version of serves yet judges its configs when they are run.
+    fn admit_config(&self, plugin: &str, config: &str) -> Result<(), Refusal> {
+        let known = self.settings.plugins.get(plugin).ok_or_else(|| Refusal::UnknownPlugin(plugin.to_owned()))?;
+        let Some(schema) = known else { return Ok(()) };
+        let wrong = |mistakes| Refusal::PluginConfig { plugin: plugin.to_owned(), mistakes };
+        let config = serde_json::from_str(config).map_err(|error| wrong(vec![error.to_string()]))?;
+        schema.check(&config).map_err(wrong)
     }
 
     fn put_service(&mut self, service: Service, token: String, source: Source) {
@@ -269,7 +281,8 @@ impl Local {
             | CheckKind::Udp { .. }
             | CheckKind::Grpc { .. }
             | CheckKind::H2ping { .. }
-            | CheckKind::Script { .. } => {
+            | CheckKind::Script { .. }
+            | CheckKind::Plugin { .. } => {
                 if starts_over {
                     let interval = Duration::from_millis(spec.interval_ms);
                     let stagger = self.draw(interval);

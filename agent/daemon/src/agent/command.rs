@@ -23,6 +23,7 @@ use crate::env::{Env, ListenAddress, SystemClock};
 use crate::goflag::Parsed;
 use crate::gossip::{self, GossipHandle, RetryJoin};
 use crate::persist::Persist;
+use crate::plugin::Plugins;
 use crate::telemetry::LogStream;
 
 /// Threads that run tasks. More would only cost memory: the work of one server is bound by its one log.
@@ -110,7 +111,9 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
     let mut signals = Signals::listen().map_err(|error| format!("could not listen for signals: {error}"))?;
     let settings = Settings::of(&config, node_id, definitions, env.random.u64());
     let (start_join, retry_join) = (settings.gossip.start_join.clone(), settings.gossip.retry_join.clone());
-    let parts = Parts { prober: Arc::new(SystemProber::default()), log: Some(log.clone()) };
+    let plugins = Plugins::new(settings::plugin_host(&config), config.plugins.declared.clone());
+    let prober = SystemProber::default().with_plugins(Arc::clone(&plugins));
+    let parts = Parts { prober: Arc::new(prober), plugins: Some(plugins), log: Some(log.clone()) };
     let mut agent = Agent::start(settings, env, parts).await.map_err(|error| error.to_string())?;
     let pid_file = PidFile::write(config.pid_file.as_deref())?;
     announce(&agent);
@@ -216,6 +219,9 @@ impl Running {
         let Loaded { config, warnings, definitions, watches } = loaded
             .map_err(|error| format!("could not read the configuration: {error}"))?
             .map_err(|error| error.to_string())?;
+        if config.plugins.declared != self.config.plugins.declared {
+            agent.declare_plugins(config.plugins.declared.clone()).await;
+        }
         agent.local().send(Input::Reload(definitions)).await.map_err(|error| error.to_string())?;
         for warning in warnings {
             tracing::warn!("{warning}");

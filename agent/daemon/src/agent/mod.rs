@@ -34,6 +34,8 @@ use crate::env::{BoxFuture, Env, ListenAddress, Listener};
 use crate::gossip::{self, GossipHandle};
 use crate::http::{self, AgentApi, Api, ServerApi};
 use crate::persist::Persist;
+use crate::plugin::fetch::Fetcher;
+use crate::plugin::{self, Declared, Plugins};
 use crate::sync::{self, Catalog, LocalHandle};
 use crate::telemetry::{LogStream, Metrics};
 use crate::watch::Watch;
@@ -45,6 +47,8 @@ pub use settings::Settings;
 pub struct Parts {
     /// What runs health checks.
     pub prober: Arc<dyn Prober>,
+    /// The plugins it may run; `None` where there can't be any (the simulator).
+    pub plugins: Option<Arc<Plugins>>,
     /// The log of the process, for those who follow it.
     pub log: Option<LogStream>,
 }
@@ -58,6 +62,9 @@ pub struct Agent {
     api: Arc<Api>,
     prober: Arc<dyn Prober>,
     watches: JoinSet<()>,
+    /// Where versions of plugins come from.
+    fetcher: Arc<Fetcher>,
+    plugin_loops: JoinSet<()>,
     running: Running,
 }
 
@@ -204,6 +211,7 @@ impl Agent {
             gossip,
             control: door,
             metrics,
+            plugins: parts.plugins,
             log: parts.log,
         };
         let api = Arc::new(match rooms {
@@ -214,7 +222,21 @@ impl Agent {
         for listener in listeners {
             running.tasks.spawn(http::server::serve(listener, Arc::clone(&api), running.until_stopped()));
         }
-        Ok(Agent { control, http, dns, api, prober: parts.prober, watches: JoinSet::new(), running })
+        let fetcher =
+            Fetcher::new(Arc::clone(&api), settings.data_dir.as_deref(), settings.limits.plugin_trust.clone());
+        let mut agent = Agent {
+            control,
+            http,
+            dns,
+            api,
+            prober: parts.prober,
+            watches: JoinSet::new(),
+            fetcher: Arc::new(fetcher),
+            plugin_loops: JoinSet::new(),
+            running,
+        };
+        agent.follow_plugins();
+        Ok(agent)
     }
 
     /// Where the HTTP API really listens.
@@ -261,6 +283,28 @@ impl Agent {
         }
     }
 
+    /// Has these plugins and no others from now on. Versions that serve go on serving.
+    pub async fn declare_plugins(&mut self, declared: Declared) {
+        let Some(plugins) = &self.api.plugins else { return };
+        plugins.declare(declared);
+        // An agent that is shutting down registers nothing any more.
+        let _ = self.api.local.send(Input::Plugins(plugins.known())).await;
+        self.follow_plugins();
+    }
+
+    fn follow_plugins(&mut self) {
+        self.plugin_loops = JoinSet::new();
+        let Some(plugins) = &self.api.plugins else { return };
+        let deps = plugin::Deps {
+            plugins: Arc::clone(plugins),
+            local: self.api.local.clone(),
+            fetcher: Arc::clone(&self.fetcher),
+        };
+        for slot in plugins.slots().values() {
+            self.plugin_loops.spawn(plugin::follow(deps.clone(), Arc::clone(slot)));
+        }
+    }
+
     /// Its metrics.
     pub fn metrics(&self) -> &Arc<Metrics> {
         &self.api.metrics
@@ -270,9 +314,10 @@ impl Agent {
     /// disk is closed.
     pub async fn shutdown(self) {
         let consensus = self.server().map(|server| server.consensus.clone());
-        let Agent { control, http: _, dns, api, watches, prober: _, running: Running { stop, mut tasks } } = self;
+        let Agent { control, http: _, dns, api, watches, fetcher, plugin_loops, prober: _, running } = self;
+        let Running { stop, mut tasks } = running;
         // Handlers that run are killed with their watches.
-        drop((watches, api));
+        drop((watches, plugin_loops, fetcher, api));
         if let Some(consensus) = &consensus {
             // Whoever can't hand over in time is missed for an election's time.
             let _ = tokio::time::timeout(HAND_OVER_TIMEOUT, consensus.step_down()).await;

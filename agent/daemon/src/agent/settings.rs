@@ -16,6 +16,7 @@ use crate::env::{Env, ListenAddress};
 use crate::gossip;
 use crate::http::{Identity, Limits};
 use crate::persist::Persist;
+use crate::plugin::HostOptions;
 use crate::telemetry::{LogOptions, Naming};
 
 /// The settings of one agent.
@@ -111,6 +112,7 @@ impl Settings {
                 check_update_interval: config.checks.update_interval,
                 discard_check_output: config.checks.discard_output,
                 output_bytes_max: config.checks.output_bytes_max,
+                plugins: config.plugins.declared.keys().map(|name| (name.clone(), None)).collect(),
                 ..local::Settings::new(node(config, &identity), seed)
             },
             definitions,
@@ -190,6 +192,14 @@ fn gossip_of(config: &Config, identity: &Identity) -> gossip::Settings {
         rejoin_after_leave: wanted.rejoin_after_leave,
         start_join: wanted.start_join,
         retry_join: wanted.retry_join,
+    }
+}
+
+/// What the host of this agent's plugins needs.
+pub fn plugin_host(config: &Config) -> HostOptions {
+    HostOptions {
+        cache: config.data_dir.as_ref().map(|folder| folder.join("plugins").join("compiled")),
+        memory_bytes_max: config.plugins.memory_bytes_max,
     }
 }
 

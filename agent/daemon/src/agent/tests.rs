@@ -9,7 +9,7 @@ const NODE_ID: &str = "7a1a6d5e-0000-4000-8000-000000000001";
 
 async fn started() -> Agent {
     let settings = Settings::alone("one", NODE_ID, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), 1);
-    let parts = Parts { prober: Arc::new(SystemProber::default()), log: None };
+    let parts = Parts { prober: Arc::new(SystemProber::default()), plugins: None, log: None };
     Agent::start(settings, Env::real(), parts).await.expect("an agent in memory starts")
 }
 
@@ -37,7 +37,7 @@ async fn a_port_in_use_is_said_by_name() {
     let first = started().await;
     let [ListenAddress::Tcp(address)] = *first.http_addresses() else { panic!("one TCP listener was asked for") };
     let settings = Settings::alone("two", NODE_ID, address, 1);
-    let parts = Parts { prober: Arc::new(SystemProber::default()), log: None };
+    let parts = Parts { prober: Arc::new(SystemProber::default()), plugins: None, log: None };
     let error = Agent::start(settings, Env::real(), parts).await.map(|_| ()).expect_err("the port is in use");
     assert!(
         error.to_string().contains(&address.to_string()) && error.to_string().contains("already in use"),

@@ -17,6 +17,7 @@ mod tests;
 mod tls;
 mod udp;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use agent_core::health::spec::{CheckKind, CheckSpec, Outcome};
@@ -26,6 +27,7 @@ use agent_core::state::tables::Status;
 pub use tls::TlsConnector;
 
 use crate::env::BoxFuture;
+use crate::plugin::{Plugins, Run};
 
 /// Runs checks.
 pub trait Prober: Send + Sync {
@@ -33,16 +35,23 @@ pub trait Prober: Send + Sync {
     fn probe<'a>(&'a self, spec: &'a CheckSpec) -> BoxFuture<'a, Outcome>;
 }
 
-/// The operating system: real sockets and processes.
-#[derive(Debug, Default)]
+/// The operating system: real sockets and processes; and the agent's plugins.
+#[derive(Default)]
 pub struct SystemProber {
     tls: TlsConnector,
+    plugins: Option<Arc<Plugins>>,
 }
 
 impl SystemProber {
     /// A prober that trusts what `tls` trusts.
     pub fn new(tls: TlsConnector) -> Self {
-        SystemProber { tls }
+        SystemProber { tls, plugins: None }
+    }
+
+    /// A prober that also runs checks with `plugins`.
+    #[must_use]
+    pub fn with_plugins(self, plugins: Arc<Plugins>) -> Self {
+        SystemProber { plugins: Some(plugins), ..self }
     }
 }
 
@@ -75,6 +84,10 @@ impl Prober for SystemProber {
                     h2ping::probe(address, use_tls.then_some((&self.tls, tls)), timeout).await
                 }
                 CheckKind::Script { args } => script::probe(args, timeout, output_bytes_max).await,
+                CheckKind::Plugin { .. } => match (&self.plugins, Run::of(spec)) {
+                    (Some(plugins), Some(run)) => plugins.probe(&run).await,
+                    _ => critical("this agent has no plugins".to_owned()),
+                },
                 CheckKind::Ttl { .. } | CheckKind::Alias { .. } | CheckKind::Fixed => {
                     critical(format!("a {} check does not run", spec.kind.as_str()))
                 }

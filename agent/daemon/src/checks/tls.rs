@@ -45,6 +45,14 @@ impl TlsConnector {
         connector.connect(name.clone(), stream).await.map_err(|error| explain(&error, &name))
     }
 
+    /// A configuration that verifies by the authorities and offers no protocol.
+    ///
+    /// # Errors
+    /// The provider can't do any version of TLS.
+    pub async fn client_config(&self) -> Result<Arc<ClientConfig>, String> {
+        self.config(&TlsOptions::default()).await.map(Arc::new)
+    }
+
     async fn config(&self, options: &TlsOptions) -> Result<ClientConfig, String> {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider.clone())

@@ -435,6 +435,17 @@ pub const COMMANDS: &[Command] = &[
         ..GROUP
     },
     Command {
+        name: "plugin compile",
+        synopsis: "Compile a plugin ahead of time",
+        arguments: "[options] FILE",
+        about: "Compiles a plugin for agents that have no compiler. What comes out is native code:\nan agent runs it only from a path in its own configuration, or when somebody in its\nplugin_trust has signed it.",
+        examples: &["plugin compile redis.wasm -target aarch64"],
+        http: Http::No,
+        flags: plugin::compile::FLAGS,
+        run: Some(plugin::compile::compile),
+        ..BASE
+    },
+    Command {
         name: "plugin keygen",
         synopsis: "Make a key that signs plugins",
         about: "Makes an ed25519 key, writes it to a file that only you can read (PKCS#8, PEM),\nand prints the public key in base 64, for the setting plugin_trust.",
@@ -472,6 +483,17 @@ pub const COMMANDS: &[Command] = &[
         examples: &["plugin remove redis"],
         http: Http::Servers,
         run: Some(plugin::show::remove),
+        ..BASE
+    },
+    Command {
+        name: "plugin run",
+        synopsis: "Try a plugin here and now",
+        arguments: "[options] FILE",
+        about: "Runs a plugin once, as an agent would, with what the flags grant and nothing else.\nNo agent is needed, except by renderers that read the catalog. A check exits with 0\nwhen it is passing, 1 for warning and 2 for critical.",
+        examples: &["plugin run redis.wasm -config '{\"address\": \"127.0.0.1:6379\"}' -allow-network 127.0.0.1:6379"],
+        http: Http::Servers,
+        flags: plugin::run::FLAGS,
+        run: Some(plugin::run::run),
         ..BASE
     },
     Command {

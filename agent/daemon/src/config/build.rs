@@ -15,13 +15,14 @@ use agent_core::state::tables::AutopilotConfig;
 use serde_json::Value;
 
 use super::address::{self, Network};
-use super::checked::{Checks, Config, Http, Identity, Leave, Limits, Log, Server, Telemetry, Ui, UnixSockets};
+use super::checked::{Checks, Config, Http, Identity, Leave, Limits, Log, Plugins, Server, Telemetry, Ui, UnixSockets};
 use super::gossip;
 use super::interfaces::Interface;
 use super::network;
 use super::raw::Document;
 use super::{ConfigError, error_list};
 use crate::definition;
+use crate::plugin::{Declared, settings, trust};
 use crate::telemetry::Level;
 
 /// What `-dev` sets before any file is read.
@@ -61,6 +62,7 @@ pub(super) fn config(
     let limits = limits(&mut reader);
     let http = http(&mut reader);
     let checks = checks(&mut reader);
+    let plugins = plugins(&mut reader);
     let log = log(&mut reader)?;
     let leave = leave(&mut reader, server_enabled);
     let telemetry = telemetry(&mut reader, warnings);
@@ -88,6 +90,7 @@ pub(super) fn config(
         limits,
         http,
         checks,
+        plugins,
         log,
         leave,
         gossip,
@@ -226,6 +229,34 @@ fn checks(reader: &mut Reader<'_>) -> Checks {
         output_bytes_max: positive(document, "check_output_max_size", 4096),
         discard_output: document.bool("discard_check_output").unwrap_or(false),
     }
+}
+
+/// What runs of plugins may take together unless `plugin_memory_max` says otherwise.
+const PLUGIN_MEMORY_MAX: u64 = 64 << 20;
+
+fn plugins(reader: &mut Reader<'_>) -> Plugins {
+    let document = reader.document;
+    let mut mistakes = Vec::new();
+    let declared = settings::declared(&document.definitions("plugins")).unwrap_or_else(|mistake| {
+        mistakes.push(mistake);
+        Declared::new()
+    });
+    let memory_bytes_max = match document.text("plugin_memory_max") {
+        None => PLUGIN_MEMORY_MAX,
+        Some(text) => settings::bytes(&text.into(), "plugin_memory_max").unwrap_or_else(|mistake| {
+            mistakes.push(mistake);
+            0
+        }),
+    };
+    let mut trusted = Vec::new();
+    for text in document.list("plugin_trust") {
+        match trust::parse_key(&text) {
+            Ok(key) => trusted.push(key),
+            Err(mistake) => mistakes.push(format!("plugin_trust: {mistake}")),
+        }
+    }
+    reader.mistakes.append(&mut mistakes);
+    Plugins { declared, memory_bytes_max, trusted }
 }
 
 fn log(reader: &mut Reader<'_>) -> Result<Log, ConfigError> {

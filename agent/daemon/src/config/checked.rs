@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use agent_core::dns::DnsConfig;
 use agent_core::gossip::{self, Timing};
+use agent_core::plugin::signature::PublicKey;
 use agent_core::state::tables::AutopilotConfig;
 
 pub use super::address::Network;
 use crate::env::ListenAddress;
 pub use crate::gossip::RetryJoin;
+use crate::plugin::Declared;
 use crate::telemetry::Level;
 
 /// Everything an operator decides, checked.
@@ -46,6 +48,8 @@ pub struct Config {
     pub http: Http,
     /// Habits of health checks.
     pub checks: Checks,
+    /// Plugins.
+    pub plugins: Plugins,
     /// Logs.
     pub log: Log,
     /// What signals do.
@@ -75,6 +79,17 @@ pub struct Identity {
     pub node_meta: BTreeMap<String, String>,
     /// Extra addresses of the node by name.
     pub tagged_addresses: BTreeMap<String, String>,
+}
+
+/// Plugins and what they share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugins {
+    /// Those this agent runs, by name.
+    pub declared: Declared,
+    /// What all runs may take together, in bytes (`plugin_memory_max`).
+    pub memory_bytes_max: u64,
+    /// Who must have signed what is published and run; empty for nobody (`plugin_trust`).
+    pub trusted: Vec<PublicKey>,
 }
 
 /// Where the agent listens and what it tells others.

@@ -40,6 +40,7 @@ impl Document {
         // A single definition and a list of them mean the same, and definitions of all files add up.
         move_definition(&mut members, "service", "services");
         move_definition(&mut members, "check", "checks");
+        move_definition(&mut members, "plugin", "plugins");
         mistakes.into_result(source)?;
         Ok(Document { members })
     }

@@ -48,6 +48,8 @@ pub fn reloadable_diff(old: &Config, new: &Config) -> ReloadDiff {
     config.dns = new.dns.clone();
     config.dns_allow_stale = new.dns_allow_stale;
     config.dns_max_stale = new.dns_max_stale;
+    take("plugin", old.plugins.declared != new.plugins.declared);
+    config.plugins.declared = new.plugins.declared.clone();
     take("enable_debug", old.enable_debug != new.enable_debug);
     config.enable_debug = new.enable_debug;
     let ignored = differences(&config, new);
@@ -70,6 +72,7 @@ fn differences(config: &Config, new: &Config) -> Vec<&'static str> {
         limits,
         http: Http { response_headers, block_endpoints, allow_write_http_from },
         checks,
+        plugins,
         log,
         leave,
         gossip,
@@ -90,6 +93,7 @@ fn differences(config: &Config, new: &Config) -> Vec<&'static str> {
         ("http_config.block_endpoints", *block_endpoints != new.http.block_endpoints),
         ("http_config.allow_write_http_from", *allow_write_http_from != new.http.allow_write_http_from),
         ("check settings", *checks != new.checks),
+        ("plugin_trust and plugin_memory_max", *plugins != new.plugins),
         ("log settings", *log != new.log),
         ("leave settings", *leave != new.leave),
         ("gossip and whom to join", *gossip != new.gossip),

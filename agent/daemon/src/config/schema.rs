@@ -117,7 +117,9 @@ static ROWS: &[Row] = &[
     Row("cache", Int, Ignored, &["entry_fetch_max_burst=2"]),
     Row("cache", Float, Ignored, &["entry_fetch_rate"]),
     // Checks, sessions, queries.
-    Row("", Any, Used, &["service", "services", "check", "checks"]),
+    Row("", Any, Used, &["service", "services", "check", "checks", "plugin", "plugins"]),
+    Row("", List, Used, &["plugin_trust"]),
+    Row("", Text, Used, &["plugin_memory_max"]),
     Row("", Bool, Used, &["enable_script_checks", "enable_local_script_checks", "discard_check_output"]),
     Row("", Bool, Ignored, &["enable_agent_tls_for_checks"]),
     Row("", Int, Used, &["check_output_max_size"]),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use agent_core::health::spec::{CheckKind, CheckSpec, TlsOptions};
 use agent_core::state::tables::Status;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::duration::milliseconds;
 use super::{DEREGISTER_MS_MIN, DecodeError, Defaults, Fields, INTERVAL_MS_MIN, Source, invalid};
@@ -39,6 +39,8 @@ const FIELDS: &[&str] = &[
     "AliasService",
     "DockerContainerID",
     "Shell",
+    "Plugin",
+    "Config",
     "OSService",
     "TTL",
     "Interval",
@@ -112,6 +114,8 @@ pub(super) struct RawCheck {
     alias_service: String,
     docker_container_id: String,
     os_service: String,
+    plugin: String,
+    config: Map<String, Value>,
     ttl: i64,
     interval: i64,
     timeout: i64,
@@ -156,6 +160,11 @@ impl RawCheck {
             alias_service: fields.string("AliasService")?,
             docker_container_id: fields.string("DockerContainerID")?,
             os_service: fields.string("OSService")?,
+            plugin: fields.string("Plugin")?,
+            config: fields
+                .map("Config", "map[string]interface {}")?
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
             ttl: fields.duration("TTL")?,
             interval: fields.duration("Interval")?,
             timeout: fields.duration("Timeout")?,
@@ -174,13 +183,15 @@ impl RawCheck {
 
     /// Refuses what makes no sense together.
     pub(super) fn validate(&self) -> Result<(), DecodeError> {
-        let targets = [&self.http, &self.tcp, &self.udp, &self.grpc, &self.h2ping];
+        let targets = [&self.http, &self.tcp, &self.udp, &self.grpc, &self.h2ping, &self.plugin];
         let runs = targets.iter().any(|target| !target.is_empty()) || !self.args.is_empty();
         let alias = !self.alias_node.is_empty() || !self.alias_service.is_empty();
         let reason = if !self.docker_container_id.is_empty() {
             "Docker checks are not supported; run the command with Args instead"
         } else if !self.os_service.is_empty() {
             "OSService checks are not supported; run the command with Args instead"
+        } else if self.plugin.is_empty() && !self.config.is_empty() {
+            "Config is for Plugin checks: name the plugin with Plugin"
         } else if self.interval > 0 && self.ttl > 0 {
             "Interval and TTL cannot both be specified"
         } else if runs && self.interval <= 0 {
@@ -246,6 +257,8 @@ impl RawCheck {
             CheckKind::H2ping { address: self.h2ping, use_tls: self.h2ping_use_tls, tls }
         } else if !self.args.is_empty() {
             CheckKind::Script { args: self.args }
+        } else if !self.plugin.is_empty() {
+            CheckKind::Plugin { plugin: self.plugin, config: Value::Object(self.config).to_string() }
         } else {
             CheckKind::Alias { node: self.alias_node, service: self.alias_service }
         }

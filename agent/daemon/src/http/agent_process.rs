@@ -65,6 +65,10 @@ async fn gauges(api: &Api) -> Vec<Gauge> {
         }
         Api::Client(client) => found.push(gauges::plain("client.servers", client.servers.count() as f64)),
     }
+    if let Some(plugins) = &api.plugins {
+        let view = api.local.view();
+        found.extend(gauges::of_plugins(plugins, |check| view.checks.contains_key(check)));
+    }
     // Without a loop there is no pool to speak of.
     if let Ok((stats, counters)) = api.gossip.look(|pool| (pool.stats(), *pool.counters())).await {
         found.extend(gauges::of_pool(&stats, &counters, api.gossip.refused_streams()));

@@ -7,6 +7,7 @@
 mod acl;
 mod agent_check;
 mod agent_health;
+mod agent_plugin;
 mod agent_pool;
 mod agent_process;
 mod agent_self;
@@ -61,6 +62,7 @@ use crate::config::Network;
 use crate::control::ControlHandle;
 use crate::env::Env;
 use crate::gossip::GossipHandle;
+use crate::plugin::Plugins;
 use crate::propose::propose;
 use crate::rpc::{HttpHead, Pool};
 use crate::servers::Board;
@@ -159,6 +161,8 @@ pub struct AgentApi {
     pub control: ControlHandle,
     /// Where it is counted.
     pub metrics: Arc<Metrics>,
+    /// The plugins of this agent; `None` where there can't be any (the simulator).
+    pub plugins: Option<Arc<Plugins>>,
     /// The log to follow; `None` where the process has none of its own (the simulator).
     pub log: Option<LogStream>,
 }

@@ -13,8 +13,9 @@ use super::error::ApiError;
 use super::request::Request;
 use super::response::Response;
 use super::{
-    Api, ServerApi, acl, agent_check, agent_health, agent_pool, agent_process, agent_self, agent_service, autopilot,
-    catalog, catalog_write, coordinate, event, health, keyring, kv, operator, path, plugin, session, status, txn,
+    Api, ServerApi, acl, agent_check, agent_health, agent_plugin, agent_pool, agent_process, agent_self, agent_service,
+    autopilot, catalog, catalog_write, coordinate, event, health, keyring, kv, operator, path, plugin, session, status,
+    txn,
 };
 use crate::env::BoxFuture;
 
@@ -85,6 +86,7 @@ const FAMILIES: &[&[Route]] = &[
     agent_check::ROUTES,
     agent_health::ROUTES,
     agent_pool::ROUTES,
+    agent_plugin::ROUTES,
     agent_process::ROUTES,
     agent_self::ROUTES,
     agent_service::ROUTES,

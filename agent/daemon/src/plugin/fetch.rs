@@ -90,6 +90,11 @@ impl Fetcher {
         Fetcher { api, files: data_dir.map(Files::new), trusted }
     }
 
+    /// Whether every file it gives out was signed by somebody who is trusted.
+    pub fn trusts_by_signature(&self) -> bool {
+        !self.trusted.is_empty()
+    }
+
     /// What the servers say about a plugin, once that is newer than `past`; zero asks for what they say now. Comes with
     /// the index to go on from, also after some minutes without news. `None` where there is no such plugin.
     ///

@@ -3,6 +3,7 @@
 //! Field order and number forms are those of Consul 1.8.7. Knows nothing of
 //! where values come from.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -15,13 +16,13 @@ use super::series::{Aggregate, Total};
 const INTERVAL_S: f64 = 10.0;
 
 /// Labels of a series, in order.
-pub type Labels = Vec<(&'static str, String)>;
+pub type Labels = Vec<(Cow<'static, str>, String)>;
 
 /// A value of the moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gauge {
     /// Its name without prefix and host.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// Its labels.
     pub labels: Labels,
     /// The value.
@@ -51,7 +52,7 @@ struct GaugeView {
     name: String,
     #[serde(serialize_with = "number")]
     value: f64,
-    labels: BTreeMap<&'static str, String>,
+    labels: BTreeMap<Cow<'static, str>, String>,
 }
 
 #[derive(Serialize)]
@@ -71,7 +72,7 @@ struct AggregateView {
     mean: f64,
     #[serde(serialize_with = "number")]
     stddev: f64,
-    labels: BTreeMap<&'static str, String>,
+    labels: BTreeMap<Cow<'static, str>, String>,
 }
 
 /// A number as Go prints it: whole ones without a fraction.
@@ -176,7 +177,7 @@ impl Text {
     fn line(&mut self, name: &str, suffix: &str, labels: &Labels, quantile: Option<&str>, value: f64) {
         self.text.push_str(name);
         self.text.push_str(suffix);
-        let labels = labels.iter().map(|(label, value)| (*label, value.as_str()));
+        let labels = labels.iter().map(|(label, value)| (&**label, value.as_str()));
         for (place, (label, value)) in labels.chain(quantile.map(|quantile| ("quantile", quantile))).enumerate() {
             let value = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
             // Writing to a String can't fail.

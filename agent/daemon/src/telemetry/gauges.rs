@@ -9,17 +9,18 @@ use agent_core::state::State;
 use agent_raft::consensus;
 
 use super::exposition::{Gauge, Labels};
+use crate::plugin::{Measured, Plugins};
 
 /// What the catalog and the key/value store hold.
 pub fn of_state(state: &State, datacenter: &str) -> Vec<Gauge> {
-    let labels = || vec![("datacenter", datacenter.to_owned())];
+    let labels = || vec![("datacenter".into(), datacenter.to_owned())];
     [
         ("state.kv_entries", state.kv.len()),
         ("state.nodes", state.nodes.len()),
         ("state.service_instances", state.services.len()),
         ("state.services", state.service_indexes.len()),
     ]
-    .map(|(name, count)| Gauge { name, labels: labels(), value: count as f64 })
+    .map(|(name, count)| Gauge { name: name.into(), labels: labels(), value: count as f64 })
     .into()
 }
 
@@ -29,8 +30,8 @@ pub fn of_pool(stats: &Stats, counters: &Counters, refused_streams: u64) -> Vec<
     let Stats { members, failed, left, health_score, intent_queue, event_queue, query_queue, .. } = *stats;
     let labelled = |name: &'static str, label: &'static str, values: &[(&str, u64)]| -> Vec<Gauge> {
         let gauge = |(value, count): &(&str, u64)| Gauge {
-            name,
-            labels: vec![(label, (*value).to_owned())],
+            name: name.into(),
+            labels: vec![(label.into(), (*value).to_owned())],
             value: *count as f64,
         };
         values.iter().map(gauge).collect()
@@ -112,9 +113,36 @@ pub fn of_process(status: &str) -> Vec<Gauge> {
     gauges
 }
 
+/// What plugins measured, and how they are.
+pub fn of_plugins(plugins: &Plugins, current: impl Fn(&str) -> bool) -> Vec<Gauge> {
+    let measured = plugins.measured(current).into_iter().map(|Measured { name, labels, value }| {
+        let labels = labels.into_iter().map(|(label, value)| (label.into(), value)).collect();
+        Gauge { name: name.into(), labels, value }
+    });
+    let mut gauges: Vec<Gauge> = measured.collect();
+    for (name, slot) in &*plugins.slots() {
+        let state = slot.state();
+        let figures = [
+            ("plugin.serving", f64::from(u8::from(slot.serving().is_some()))),
+            ("plugin.swapped", state.swapped as f64),
+            ("plugin.refused", state.refusals as f64),
+        ];
+        let gauge = |(figure, value): (&'static str, f64)| Gauge {
+            name: figure.into(),
+            labels: vec![("plugin".into(), name.clone())],
+            value,
+        };
+        gauges.extend(figures.map(gauge));
+    }
+    if !gauges.is_empty() {
+        gauges.push(plain("plugin.memory_in_use", plugins.memory_in_use() as f64));
+    }
+    gauges
+}
+
 /// A gauge without labels.
 pub fn plain(name: &'static str, value: f64) -> Gauge {
-    Gauge { name, labels: Labels::new(), value }
+    Gauge { name: name.into(), labels: Labels::new(), value }
 }
 
 #[cfg(test)]
@@ -128,7 +156,7 @@ mod tests {
     #[tokio::test]
     async fn memory_is_read_off_the_process_status() {
         let gauges = of_process("Name:\tlictor\nVmRSS:\t    3072 kB\nRssAnon:\t    2048 kB\n");
-        let values: Vec<(&str, f64)> = gauges.iter().map(|gauge| (gauge.name, gauge.value)).collect();
+        let values: Vec<(&str, f64)> = gauges.iter().map(|gauge| (&*gauge.name, gauge.value)).collect();
         let expected =
             [("runtime.num_goroutines", 0.0), ("runtime.alloc_bytes", 2_097_152.0), ("runtime.sys_bytes", 3_145_728.0)];
         assert_eq!(values, expected);

@@ -124,8 +124,7 @@ impl Metrics {
 
     fn gauges(&self, gauges: &[Gauge]) -> Vec<(Shown, f64)> {
         let named = |gauge: &Gauge| {
-            let labels = gauge.labels.iter().map(|(name, value)| (*name, value.clone())).collect();
-            Some((Shown { name: self.naming.gauge(gauge.name)?, labels }, gauge.value))
+            Some((Shown { name: self.naming.gauge(&gauge.name)?, labels: gauge.labels.clone() }, gauge.value))
         };
         gauges.iter().filter_map(named).collect()
     }
@@ -147,12 +146,12 @@ impl Metrics {
         let place = place - COUNTERS.len();
         if let Some((timer, name)) = TIMERS.get(place) {
             let by_node = matches!(timer, Timer::DnsDomainQuery | Timer::DnsPtrQuery);
-            let labels = by_node.then(|| ("node", self.naming.node.clone()));
+            let labels = by_node.then(|| ("node".into(), self.naming.node.clone()));
             return (name, labels.into_iter().collect());
         }
         let place = place - TIMERS.len();
         let (route, method) = (self.routes[place / METHODS.len()], METHODS[place % METHODS.len()]);
-        (HTTP, vec![("method", method.to_owned()), ("path", route.to_owned())])
+        (HTTP, vec![("method".into(), method.to_owned()), ("path".into(), route.to_owned())])
     }
 }
 
@@ -200,7 +199,7 @@ mod tests {
     fn fields_are_in_consuls_order_and_whole_numbers_plain() {
         let (_, metrics) = metrics_at(1_000_000);
         metrics.count(Counter::RaftApply);
-        let gauge = Gauge { name: "raft.applied_index", labels: Vec::new(), value: 7.0 };
+        let gauge = Gauge { name: "raft.applied_index".into(), labels: Vec::new(), value: 7.0 };
         let text = serde_json::to_string(&metrics.interval(&[gauge])).expect("metrics are JSON");
         let expected = concat!(
             r#"{"Timestamp":"1970-01-01 00:16:40 +0000 UTC","#,
@@ -217,7 +216,8 @@ mod tests {
         metrics.count(Counter::RaftApply);
         metrics.count(Counter::RaftApply);
         metrics.time(Timer::DnsPtrQuery, 0.5);
-        let gauge = Gauge { name: "state.nodes", labels: vec![("datacenter", "dc1".to_owned())], value: 3.0 };
+        let gauge =
+            Gauge { name: "state.nodes".into(), labels: vec![("datacenter".into(), "dc1".to_owned())], value: 3.0 };
         let expected = concat!(
             "# HELP consul_box_state_nodes consul_box_state_nodes\n# TYPE consul_box_state_nodes gauge\n",
             "consul_box_state_nodes{datacenter=\"dc1\"} 3\n",

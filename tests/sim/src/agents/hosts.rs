@@ -189,7 +189,7 @@ impl Host {
         let taken = seat.clone();
         runtime.spawn(async move {
             let env = Env::new(clock, random, Arc::new(network)).with_disks(Arc::new(disks));
-            let parts = Parts { prober: Arc::new(AlwaysPassing), log: None };
+            let parts = Parts { prober: Arc::new(AlwaysPassing), plugins: None, log: None };
             let put = |started| *taken.lock().unwrap_or_else(PoisonError::into_inner) = started;
             let agent = match Agent::start(settings, env.clone(), parts).await {
                 Ok(agent) => agent,

@@ -1,6 +1,10 @@
 //! What is registered, refused, registered again, and loaded from files.
 
+use std::sync::Arc;
+
 use super::*;
+use crate::local::Plugins;
+use crate::plugin::Schema;
 
 #[test]
 fn a_registered_service_is_in_the_catalog_at_once_and_a_removed_one_is_not() {
@@ -134,4 +138,24 @@ fn a_reload_replaces_what_files_defined_and_keeps_the_rest() {
     let checks: Vec<_> = world.local.view().checks.keys().cloned().collect();
     assert_eq!(checks, ["w1"]);
     assert_eq!(world.check("w1"), (Passing, "fine".into()));
+}
+
+#[test]
+fn a_plugin_check_needs_a_declared_plugin_and_a_config_that_fits_it() {
+    let schema = Schema::parse(r#"{"properties": {"port": {"type": "integer"}}, "required": ["port"]}"#).unwrap();
+    let plugins = Plugins::from([("redis".to_owned(), Some(Arc::new(schema))), ("loading".to_owned(), None)]);
+    let mut world = World::with(|s| s.plugins = plugins);
+    let mut register = |plugin: &str, config: &str| {
+        let kind = CheckKind::Plugin { plugin: plugin.to_owned(), config: config.to_owned() };
+        let spec = CheckSpec { interval_ms: 1_000, ..CheckSpec::new("cache", kind) };
+        world.step(Input::AddCheck { spec: Box::new(spec), source: Source::Api }).expect("it replies")
+    };
+    assert_eq!(register("redis", r#"{"port": 1}"#), Ok(()));
+    assert_eq!(register("loading", "{}"), Ok(()), "it is judged when it runs");
+    assert!(
+        matches!(register("redis", "{}"), Err(Refusal::PluginConfig { mistakes, .. }) if mistakes[0].contains("port"))
+    );
+    assert_eq!(register("postgres", "{}"), Err(Refusal::UnknownPlugin("postgres".to_owned())));
+    assert_eq!(world.step(Input::Plugins(Plugins::new())), Some(Ok(())));
+    assert_eq!(world.local.view().checks.len(), 1, "what is registered stays");
 }

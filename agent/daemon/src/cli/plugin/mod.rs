@@ -3,7 +3,10 @@
 //! Owns what the sub-commands share. Sending is in [`push`], keys and signatures
 //! in [`sign`], what is there in [`show`].
 
+pub mod compile;
 pub mod push;
+mod read_api;
+pub mod run;
 pub mod show;
 pub mod sign;
 #[cfg(test)]

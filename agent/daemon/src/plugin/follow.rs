@@ -1,0 +1,177 @@
+//! The loop of one plugin: its source names a version, the rollout's rules say what to do, and it is done.
+//!
+//! Ends when it is dropped. Compiling and trials run beside the loop, so a newer version is heard of meanwhile.
+
+use std::sync::Arc;
+
+use agent_core::local;
+use agent_core::plugin::digest::Digest;
+use agent_core::plugin::rollout::{Input, Output, Rollout};
+use tokio::task::JoinSet;
+
+use super::Plugins;
+use super::fetch::Fetcher;
+use super::settings::Origin;
+use super::slot::{Serving, Slot};
+use super::source::{FileSource, Found, StoreSource};
+use super::trial;
+use crate::sync::LocalHandle;
+
+/// What a loop works with.
+#[derive(Clone)]
+pub struct Deps {
+    /// All plugins.
+    pub plugins: Arc<Plugins>,
+    /// Where checks are registered.
+    pub local: LocalHandle,
+    /// Where published plugins are had.
+    pub fetcher: Arc<Fetcher>,
+}
+
+/// Where this plugin's versions come from.
+enum Source {
+    File(FileSource),
+    Store(StoreSource),
+}
+
+impl Source {
+    async fn next(&mut self) -> Result<Found, String> {
+        match self {
+            Source::File(source) => source.next().await,
+            Source::Store(source) => source.next().await,
+        }
+    }
+}
+
+/// What work beside the loop came to.
+enum Done {
+    Loaded(Digest, Result<Arc<Serving>, String>),
+    Tried(Digest, Option<String>),
+}
+
+struct Loop {
+    deps: Deps,
+    slot: Arc<Slot>,
+    rollout: Rollout<Digest>,
+    /// What the source offered last, until it is loaded.
+    offered: Option<Found>,
+    /// The version on its way, once it is loaded.
+    candidate: Option<Arc<Serving>>,
+    work: JoinSet<Done>,
+}
+
+/// Follows a plugin for as long as it is polled.
+pub async fn follow(deps: Deps, slot: Arc<Slot>) {
+    let stored = |pinned| StoreSource::new(Arc::clone(&deps.fetcher), slot.name.clone(), pinned);
+    let mut source = match &slot.settings.origin {
+        Origin::File(path) => Source::File(FileSource::new(path.clone())),
+        Origin::Digest(digest) => Source::Store(stored(Some(*digest))),
+        Origin::Published => Source::Store(stored(None)),
+    };
+    let serving = slot.serving().map(|serving| serving.digest());
+    let rollout = Rollout::new(serving, slot.settings.trials);
+    let mut this = Loop { deps, slot, rollout, offered: None, candidate: None, work: JoinSet::new() };
+    loop {
+        let input = tokio::select! {
+            biased;
+            Some(done) = this.work.join_next() => this.done(done),
+            found = source.next() => this.found(found),
+        };
+        let mut output = input.and_then(|input| this.rollout.step(input));
+        while let Some(next) = output.take() {
+            output = this.perform(next).await.and_then(|input| this.rollout.step(input));
+        }
+        this.offered = None;
+        this.show();
+    }
+}
+
+impl Loop {
+    fn found(&mut self, found: Result<Found, String>) -> Option<Input<Digest>> {
+        let (input, error) = match found {
+            Ok(found) => {
+                let digest = found.digest;
+                self.offered = Some(found);
+                (Some(Input::Wanted(digest)), None)
+            }
+            Err(error) => {
+                tracing::warn!(plugin = %self.slot.name, %error, "no version of a plugin could be read");
+                (None, Some(error))
+            }
+        };
+        self.slot.note(|state| state.source_error = error);
+        input
+    }
+
+    fn done(&mut self, done: Result<Done, tokio::task::JoinError>) -> Option<Input<Digest>> {
+        match done {
+            Ok(Done::Loaded(digest, Ok(serving))) => {
+                self.candidate = Some(serving);
+                Some(Input::Loaded(digest))
+            }
+            Ok(Done::Loaded(version, Err(reason))) => Some(Input::Refused { version, reason }),
+            Ok(Done::Tried(version, fault)) => Some(Input::Tried { version, fault }),
+            Err(error) if error.is_cancelled() => None,
+            Err(_) => {
+                let (version, _) = self.rollout.candidate()?;
+                let reason = "the agent failed while it loaded or tried it: this is a defect of the agent".to_owned();
+                Some(Input::Refused { version: *version, reason })
+            }
+        }
+    }
+
+    /// Does what the rules say; what is known at once goes back to them.
+    async fn perform(&mut self, output: Output<Digest>) -> Option<Input<Digest>> {
+        match output {
+            Output::Load(version) => {
+                self.work.abort_all();
+                self.candidate = None;
+                let found = self.offered.take().filter(|found| found.digest == version)?;
+                let plugins = Arc::clone(&self.deps.plugins);
+                self.work.spawn(async move {
+                    let loaded = plugins.load(found).await.map(|plugin| Serving::new(plugin, version));
+                    Done::Loaded(version, loaded)
+                });
+                None
+            }
+            Output::Try(version) => {
+                let (serving, candidate) = (self.slot.serving()?, self.candidate.clone()?);
+                let slot = Arc::clone(&self.slot);
+                let checks = trial::checks(&self.deps.local.view(), &slot.name);
+                self.work
+                    .spawn(async move { Done::Tried(version, trial::run(&slot, &serving, &candidate, &checks).await) });
+                None
+            }
+            Output::Serve(_) => {
+                self.serve().await;
+                None
+            }
+            Output::Refuse { version, reason } => {
+                self.candidate = None;
+                let (plugin, digest) = (&self.slot.name, version);
+                tracing::warn!(%plugin, %digest, %reason, "a version of a plugin was refused; what served before goes on");
+                self.slot.note(|state| state.refusals += 1);
+                None
+            }
+        }
+    }
+
+    async fn serve(&mut self) {
+        let Some(version) = self.candidate.take() else { return };
+        let description = version.plugin.description();
+        let (plugin, digest) = (&self.slot.name, version.digest());
+        tracing::info!(%plugin, %digest, version = %description.version, "a plugin serves");
+        let swapped = self.slot.serving().is_some();
+        self.slot.serve(version);
+        self.slot.note(|state| state.swapped += u64::from(swapped));
+        // An agent that is shutting down registers nothing any more.
+        let _ = self.deps.local.send(local::Input::Plugins(self.deps.plugins.known())).await;
+    }
+
+    /// Puts where the replacement stands on show.
+    fn show(&self) {
+        let candidate = self.rollout.candidate().map(|(version, passed)| (version.to_string(), passed));
+        let refused = self.rollout.refused().map(|(version, reason)| (version.to_string(), reason.to_owned()));
+        self.slot.note(|state| (state.candidate, state.refused) = (candidate, refused));
+    }
+}

@@ -1,0 +1,93 @@
+//! What checks measured, kept until somebody asks for metrics.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use agent_wasm::{Metric, MetricKind};
+
+/// A value as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Measured {
+    /// `plugin.check.` and the name the plugin gave.
+    pub name: String,
+    /// `plugin`, `check`, and those the plugin gave.
+    pub labels: Vec<(String, String)>,
+    /// The latest value of a gauge; of a counter the sum since the agent started.
+    pub value: f64,
+}
+
+/// Name and labels of a series.
+type Series = (String, Vec<(String, String)>);
+
+/// The series of each check.
+#[derive(Default)]
+pub(super) struct Measurements(Mutex<BTreeMap<String, BTreeMap<Series, f64>>>);
+
+/// Series kept of one check. A plugin whose labels never repeat loses the oldest names, not the agent's memory.
+const SERIES_MAX: usize = 256;
+
+impl Measurements {
+    /// Takes in what one run measured.
+    pub(super) fn take(&self, plugin: &str, check: &str, metrics: Vec<Metric>) {
+        if metrics.is_empty() {
+            return;
+        }
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let series = kept.entry(check.to_owned()).or_default();
+        for Metric { name, kind, value, labels } in metrics {
+            let mut all = vec![("plugin".to_owned(), plugin.to_owned()), ("check".to_owned(), check.to_owned())];
+            all.extend(labels);
+            let key = (format!("plugin.check.{name}"), all);
+            if series.len() >= SERIES_MAX && !series.contains_key(&key) {
+                continue;
+            }
+            match kind {
+                MetricKind::Gauge => {
+                    series.insert(key, value);
+                }
+                MetricKind::Counter => *series.entry(key).or_insert(0.0) += value.max(0.0),
+            }
+        }
+    }
+
+    /// All series of checks that are `current`; the others are forgotten.
+    pub(super) fn shown(&self, current: impl Fn(&str) -> bool) -> Vec<Measured> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|check, _| current(check));
+        let series = kept.values().flatten();
+        series
+            .map(|((name, labels), value)| Measured { name: name.clone(), labels: labels.clone(), value: *value })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metric(name: &str, kind: MetricKind, value: f64) -> Metric {
+        Metric { name: name.to_owned(), kind, value, labels: vec![("unit".to_owned(), "a".to_owned())] }
+    }
+
+    #[test]
+    fn gauges_show_the_latest_value_and_counters_the_sum() {
+        let kept = Measurements::default();
+        for value in [2.0, 5.0] {
+            let metrics = vec![metric("depth", MetricKind::Gauge, value), metric("seen", MetricKind::Counter, value)];
+            kept.take("redis", "cache", metrics);
+        }
+        let shown = kept.shown(|_| true);
+        let values: Vec<_> = shown.iter().map(|series| (series.name.as_str(), series.value)).collect();
+        assert_eq!(values, [("plugin.check.depth", 5.0), ("plugin.check.seen", 7.0)]);
+        let labels = [("plugin", "redis"), ("check", "cache"), ("unit", "a")];
+        assert_eq!(shown[0].labels, labels.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn what_a_check_measured_goes_with_it() {
+        let kept = Measurements::default();
+        kept.take("redis", "cache", vec![metric("depth", MetricKind::Gauge, 1.0)]);
+        assert_eq!(kept.shown(|check| check != "cache"), []);
+        assert_eq!(kept.shown(|_| true), []);
+    }
+}

@@ -1,0 +1,39 @@
+//! The components of `tests/guests`, built when a test needs them first, and versions made of them.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::{env, fs};
+
+/// The component of a guest.
+///
+/// # Panics
+/// When the guests don't build.
+pub fn guest(name: &str) -> Vec<u8> {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(build);
+    fs::read(folder.join(format!("{name}.wasm"))).expect("the guest was built")
+}
+
+/// Another version of a component, which does the same: its digest is another.
+pub fn another_version(component: &[u8], mark: u8) -> Vec<u8> {
+    // A custom section (id 0) of three bytes: the length of its name, the name, and nothing else.
+    [component, &[0, 3, 1, b'v', mark]].concat()
+}
+
+/// Tests run as processes of their own at the same time: cargo's lock lets one of them build.
+fn build() -> PathBuf {
+    let program = env::current_exe().expect("a running test has a path");
+    let profile = program.parent().and_then(Path::parent).expect("tests run from a target folder");
+    let target = profile.with_file_name("guests");
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/Cargo.toml");
+    let built = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--locked", "--release", "--target", "wasm32-wasip2", "--manifest-path"])
+        .arg(manifest)
+        .env("CARGO_TARGET_DIR", &target)
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .status();
+    assert!(built.expect("cargo runs").success(), "the guests build; `rustup target add wasm32-wasip2` if that is missing");
+    target.join("wasm32-wasip2/release")
+}
