@@ -34,6 +34,9 @@ fn build() -> PathBuf {
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .status();
-    assert!(built.expect("cargo runs").success(), "the guests build; `rustup target add wasm32-wasip2` if that is missing");
+    assert!(
+        built.expect("cargo runs").success(),
+        "the guests build; `rustup target add wasm32-wasip2` if that is missing"
+    );
     target.join("wasm32-wasip2/release")
 }

@@ -91,7 +91,10 @@ fn a_check_is_registered_only_with_a_declared_plugin_and_a_config_that_fits() {
     };
     assert_eq!(register("check", r#"{"do": "pass"}"#).0, 200);
     let (status, text) = register("check", r#"{"do": 7}"#);
-    assert!(status == 400 && text.contains("Config does not fit plugin \"check\"") && text.contains("/do"), "{status} {text}");
+    assert!(
+        status == 400 && text.contains("Config does not fit plugin \"check\"") && text.contains("/do"),
+        "{status} {text}"
+    );
     let (status, text) = register("other", "{}");
     assert!(status == 400 && text.contains("Plugin \"other\" is not declared on this agent"), "{status} {text}");
 }
@@ -138,7 +141,8 @@ fn a_plugin_that_does_not_load_is_a_critical_check_that_says_why() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("absent.wasm");
     let text = format!(
-        "plugin \"check\" {{ path = {file:?} }}
+        "check_update_interval = \"0s\"
+         plugin \"check\" {{ path = {file:?} }}
          service {{ name = \"web\" check {{ plugin = \"check\" interval = \"1s\" }} }}"
     );
     let config = config_file(folder.path(), "agent.hcl", &text);

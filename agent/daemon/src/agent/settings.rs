@@ -236,10 +236,11 @@ fn naming(telemetry: &config::checked::Telemetry, node_name: &str) -> Naming {
     }
 }
 
-/// Raft's timeouts, stretched for slow hosts. Ours at the default of 5 are as quick as Consul's at 1.
+/// Raft's timeouts, stretched for slow hosts. Ours at the default of 5 are about as quick as Consul's at 1.
 fn timing(multiplier: u32) -> Timing {
     let Timing { heartbeat, election_min, election_max } = Timing::default();
-    let stretch = |time: Duration| time * multiplier.max(1) / 5;
+    // Consul's default of 5 stands for twice our own: half the heartbeats, and a new leader within two seconds.
+    let stretch = |time: Duration| time * (2 * multiplier.max(1)) / 5;
     let heartbeat = stretch(heartbeat).max(heartbeat / 2);
     Timing {
         heartbeat,

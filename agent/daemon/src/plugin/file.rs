@@ -34,7 +34,12 @@ impl FileWatch {
         let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let wanted = WatchFlags::CLOSE_WRITE | WatchFlags::MOVED_TO | WatchFlags::DELETE | WatchFlags::MOVED_FROM;
         inotify::add_watch(&events, folder, wanted)?;
-        Ok(FileWatch { events: Some(AsyncFd::new(events)?), name })
+        #[expect(
+            deprecated,
+            reason = "an owned descriptor stays open while it is registered; what takes its place is unsafe"
+        )]
+        let events = AsyncFd::new(events)?;
+        Ok(FileWatch { events: Some(events), name })
     }
 
     /// A file of which no change is noticed.

@@ -77,12 +77,12 @@ pub async fn follow(deps: Deps, slot: Arc<Slot>) {
             Some(done) = this.work.join_next() => this.done(done),
             found = source.next() => this.found(found),
         };
-        let mut output = input.and_then(|input| this.rollout.step(input));
-        while let Some(next) = output.take() {
-            output = this.perform(next).await.and_then(|input| this.rollout.step(input));
+        let output = input.and_then(|input| this.rollout.step(input));
+        this.show();
+        if let Some(output) = output {
+            this.perform(output).await;
         }
         this.offered = None;
-        this.show();
     }
 }
 
@@ -106,6 +106,8 @@ impl Loop {
     fn done(&mut self, done: Result<Done, tokio::task::JoinError>) -> Option<Input<Digest>> {
         match done {
             Ok(Done::Loaded(digest, Ok(serving))) => {
+                // One that nobody wants any more comes too late.
+                self.rollout.candidate().filter(|(wanted, _)| **wanted == digest)?;
                 self.candidate = Some(serving);
                 Some(Input::Loaded(digest))
             }
@@ -120,52 +122,48 @@ impl Loop {
         }
     }
 
-    /// Does what the rules say; what is known at once goes back to them.
-    async fn perform(&mut self, output: Output<Digest>) -> Option<Input<Digest>> {
+    async fn perform(&mut self, output: Output<Digest>) {
         match output {
-            Output::Load(version) => {
-                self.work.abort_all();
-                self.candidate = None;
-                let found = self.offered.take().filter(|found| found.digest == version)?;
-                let plugins = Arc::clone(&self.deps.plugins);
-                self.work.spawn(async move {
-                    let loaded = plugins.load(found).await.map(|plugin| Serving::new(plugin, version));
-                    Done::Loaded(version, loaded)
-                });
-                None
-            }
-            Output::Try(version) => {
-                let (serving, candidate) = (self.slot.serving()?, self.candidate.clone()?);
-                let slot = Arc::clone(&self.slot);
-                let checks = trial::checks(&self.deps.local.view(), &slot.name);
-                self.work
-                    .spawn(async move { Done::Tried(version, trial::run(&slot, &serving, &candidate, &checks).await) });
-                None
-            }
-            Output::Serve(_) => {
-                self.serve().await;
-                None
-            }
+            Output::Load(version) => self.load(version),
+            Output::Try(version) => self.try_once(version),
+            Output::Serve(version) => self.serve(version).await,
             Output::Refuse { version, reason } => {
                 self.candidate = None;
+                self.slot.note(|state| state.refusals += 1);
                 let (plugin, digest) = (&self.slot.name, version);
                 tracing::warn!(%plugin, %digest, %reason, "a version of a plugin was refused; what served before goes on");
-                self.slot.note(|state| state.refusals += 1);
-                None
             }
         }
     }
 
-    async fn serve(&mut self) {
-        let Some(version) = self.candidate.take() else { return };
-        let description = version.plugin.description();
-        let (plugin, digest) = (&self.slot.name, version.digest());
-        tracing::info!(%plugin, %digest, version = %description.version, "a plugin serves");
+    fn load(&mut self, version: Digest) {
+        self.work.abort_all();
+        self.candidate = None;
+        let found = self.offered.take().expect("a version is wanted when it was found");
+        let plugins = Arc::clone(&self.deps.plugins);
+        self.work.spawn(async move {
+            let loaded = plugins.load(found).await.map(|plugin| Serving::new(plugin, version));
+            Done::Loaded(version, loaded)
+        });
+    }
+
+    fn try_once(&mut self, version: Digest) {
+        let serving = self.slot.serving().expect("only what replaces another is tried");
+        let candidate = self.candidate.clone().expect("what is tried was loaded");
+        let slot = Arc::clone(&self.slot);
+        let checks = trial::checks(&self.deps.local.view(), &slot.name);
+        self.work.spawn(async move { Done::Tried(version, trial::run(&slot, &serving, &candidate, &checks).await) });
+    }
+
+    async fn serve(&mut self, version: Digest) {
+        let loaded = self.candidate.take().expect("what comes to serve was loaded");
         let swapped = self.slot.serving().is_some();
-        self.slot.serve(version);
+        self.slot.serve(Arc::clone(&loaded));
         self.slot.note(|state| state.swapped += u64::from(swapped));
         // An agent that is shutting down registers nothing any more.
         let _ = self.deps.local.send(local::Input::Plugins(self.deps.plugins.known())).await;
+        let (plugin, digest) = (&self.slot.name, version);
+        tracing::info!(%plugin, %digest, version = %loaded.plugin.description().version, "a plugin serves");
     }
 
     /// Puts where the replacement stands on show.
