@@ -132,7 +132,7 @@ impl State {
         let text = String::from_utf8_lossy(&entry.value[..entry.value.len().min(128)]);
         let digest = Digest::parse(&text).ok();
         let place = digest.and_then(|digest| plugin.versions.iter().position(|version| version.digest == digest));
-        place.map_or_else(|| Wanted::Unknown(text.trim().to_string()), Wanted::Version)
+        place.map_or_else(|| Wanted::Unknown(text.trim().replace(char::is_control, "?")), Wanted::Version)
     }
 
     /// The files that plugins name.

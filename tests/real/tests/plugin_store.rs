@@ -1,0 +1,171 @@
+//! Plugins in the care of servers: pushed through a client, kept through the death of a leader, fetched from anywhere.
+
+use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use real::agent::{Agent, Binary, config_file, own_address};
+use real::http::{Connection, Response};
+use serde_json::Value;
+
+/// As `agent_core::state::plugin::CHUNK_BYTES`.
+const CHUNK_BYTES: usize = 256 << 10;
+
+fn arguments(folder: &Path, name: &str, seeds: &[Ipv4Addr]) -> Vec<String> {
+    let quick = config_file(folder, "quick.hcl", "performance { raft_multiplier = 1 }");
+    let data_dir = format!("-data-dir={}", folder.join(name).display());
+    let mut arguments = vec![format!("-node={name}"), format!("-config-file={quick}"), data_dir];
+    arguments.push("-retry-interval=1s".to_owned());
+    arguments.extend(seeds.iter().map(|seed| format!("-retry-join={seed}")));
+    arguments
+}
+
+fn start(address: Ipv4Addr, arguments: &[String]) -> Agent {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Agent::start_at(address, Binary::Lictor, &arguments)
+}
+
+/// Three servers that agree on a leader, and a client that knows them.
+fn cluster(folder: &Path) -> (Vec<Agent>, Agent) {
+    let addresses = [own_address(), own_address(), own_address()];
+    let server = |(name, address): (&&str, Ipv4Addr)| {
+        let more = ["-server", "-bootstrap-expect=3"].map(str::to_owned);
+        start(address, &[arguments(folder, name, &addresses), more.to_vec()].concat())
+    };
+    let mut servers: Vec<Agent> = ["one", "two", "three"].iter().zip(addresses).map(server).collect();
+    for server in &mut servers {
+        server.wait_for_line("New leader elected");
+    }
+    let mut client = start(own_address(), &arguments(folder, "client", &addresses));
+    for _ in 0..servers.len() {
+        client.wait_for_line("Adding server");
+    }
+    (servers, client)
+}
+
+fn request(address: Ipv4Addr, method: &str, path: &str, body: &[u8]) -> Response {
+    let mut connection = Connection::open(address).expect("the agent accepts connections");
+    connection.request(method, path, body).expect("the agent answers")
+}
+
+fn get(address: Ipv4Addr, path: &str) -> Value {
+    let answer = request(address, "GET", path, b"");
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    serde_json::from_str(&answer.text()).expect("JSON")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("text")
+}
+
+fn plugin(address: Ipv4Addr, words: &[&str]) -> Command {
+    let mut command = Command::new(Binary::Lictor.path());
+    command.arg("plugin").args(words).env("CONSUL_HTTP_ADDR", format!("{address}:8500"));
+    command
+}
+
+/// What a command printed that must succeed.
+fn printed(mut command: Command) -> (String, String) {
+    let Output { status, stdout, stderr } = command.output().expect("the binary can be started");
+    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success(), "{out}{err}");
+    (out.into_owned(), err.into_owned())
+}
+
+/// Three megabytes that are not all alike.
+fn large() -> Vec<u8> {
+    (0..3_u32 << 18).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
+}
+
+fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
+    let path = folder.join(name);
+    std::fs::write(&path, bytes).expect("a temporary folder is writable");
+    path.display().to_string()
+}
+
+/// The whole file, chunk by chunk.
+fn download(address: Ipv4Addr, digest: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let path = format!("/v1/plugin/chunk/{digest}?offset={}", bytes.len());
+        let answer = request(address, "GET", &path, b"");
+        assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        bytes.extend_from_slice(&answer.body);
+        if answer.header("x-lictor-file-size") == Some(&bytes.len().to_string()) {
+            return bytes;
+        }
+    }
+}
+
+#[test]
+fn a_push_through_a_client_survives_the_leader_and_is_fetched_from_the_others() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (mut servers, client) = cluster(folder.path());
+    let file = write(folder.path(), "large.wasm", &large());
+    let leader = get(client.address, "/v1/status/leader");
+    let place = servers.iter().position(|server| text(&leader).starts_with(&format!("{}:", server.address)));
+    let leader = servers.remove(place.expect("the leader is one of them"));
+
+    let mut push = plugin(client.address, &["push", &file, "-name=large"]);
+    let mut push = push.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary can be started");
+    let mut told = BufReader::new(push.stderr.take().expect("standard error is piped")).lines().map_while(Result::ok);
+    assert!(told.any(|line| line.starts_with("30 %")), "it tells how far it is");
+    leader.kill();
+    let told: Vec<String> = told.collect();
+    let pushed = push.wait_with_output().expect("our own child can be waited for");
+    assert!(pushed.status.success(), "{told:?}");
+
+    let said = String::from_utf8_lossy(&pushed.stdout).into_owned();
+    let digest = said.trim_end().strip_prefix("Pushed plugin large: ").expect("it says what it pushed").to_owned();
+    for server in &servers {
+        assert!(download(server.address, &digest) == large(), "every server has every byte");
+    }
+    assert!(download(client.address, &digest) == large(), "also through a client");
+    let small = write(folder.path(), "small.wasm", b"small");
+    printed(plugin(client.address, &["push", &small, "-name=large"]));
+    let rolled_back = request(servers[0].address, "PUT", "/v1/kv/lictor/plugins/large", digest.as_bytes());
+    assert_eq!(rolled_back.text().trim_end(), "true");
+    let shown = get(servers[1].address, "/v1/plugin/name/large");
+    assert_eq!((text(&shown["Digest"]), shown["Versions"].as_array().map(Vec::len)), (digest.as_str(), Some(2)));
+}
+
+#[test]
+fn plugins_outlive_a_restart_and_an_interrupted_push_goes_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let alone = [arguments(folder.path(), "one", &[]), ["-server", "-bootstrap"].map(str::to_owned).to_vec()].concat();
+    let address = own_address();
+    let mut server = start(address, &alone);
+    server.wait_for_leadership();
+    let small = write(folder.path(), "small.wasm", b"small");
+    let pushed = printed(plugin(address, &["push", &small, "-name=small", "-version=1.2.3"])).0;
+    let small_digest = pushed.trim_end().rsplit(' ').next().expect("a digest").to_owned();
+    let file = write(folder.path(), "large.wasm", &large());
+    let sum = printed({
+        let mut command = Command::new("sha256sum");
+        command.arg(&file);
+        command
+    });
+    let digest = format!("sha256:{}", &sum.0[..64]);
+    for (at, piece) in large().chunks(CHUNK_BYTES).take(5).enumerate() {
+        let path = format!("/v1/plugin/chunk/{digest}?offset={}&size={}", at * CHUNK_BYTES, 3 << 20);
+        assert_eq!(request(address, "PUT", &path, piece).status, 200);
+    }
+
+    server.kill();
+    let mut server = start(address, &alone);
+    server.wait_for_leadership();
+
+    let (out, err) = printed(plugin(address, &["push", "-name=large", &file]));
+    assert_eq!(out, format!("Pushed plugin large: {digest}\n"));
+    assert!(err.starts_with("40 % of 3145728 bytes\n"), "it goes on where it was: {err}");
+    assert!(download(address, &digest) == large());
+    let listed = printed(plugin(address, &["list"])).0;
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["Name", "Version", "Digest", "Size", "Signed", "Summary"]);
+    assert_eq!(rows[1], ["large", "-", &digest[7..19], "3145728", "no"]);
+    assert_eq!(rows[2], ["small", "1.2.3", &small_digest[7..19], "5", "no"]);
+    printed(plugin(address, &["remove", "small"]));
+    let gone = plugin(address, &["show", "small"]).output().expect("the binary can be started");
+    assert_eq!((gone.status.code(), gone.stderr.as_slice()), (Some(1), b"There is no plugin small\n".as_slice()));
+}
