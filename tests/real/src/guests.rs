@@ -21,6 +21,16 @@ pub fn another_version(component: &[u8], mark: u8) -> Vec<u8> {
     [component, &[0, 3, 1, b'v', mark]].concat()
 }
 
+/// A component made larger, to `bytes` in all, with bytes that are not all alike. It does the same.
+pub fn padded(component: &[u8], bytes: usize) -> Vec<u8> {
+    // A custom section: its id, its size in four bytes of LEB128, the length of its name, the name, the padding.
+    let size = bytes - component.len() - 5;
+    let leb = |place: usize| u8::try_from(size >> (7 * place) & 0x7f).expect("seven bits");
+    let head = [0, leb(0) | 0x80, leb(1) | 0x80, leb(2) | 0x80, leb(3), 1, b'p'];
+    let padding = (0_u32..).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes());
+    component.iter().copied().chain(head).chain(padding).take(bytes).collect()
+}
+
 /// Tests run as processes of their own at the same time: cargo's lock lets one of them build.
 fn build() -> PathBuf {
     let program = env::current_exe().expect("a running test has a path");

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use real::agent::{Agent, Binary, config_file, own_address};
+use real::guests::{another_version, guest, padded};
 use real::http::{Connection, Response};
 use serde_json::Value;
 
@@ -73,9 +74,14 @@ fn printed(mut command: Command) -> (String, String) {
     (out.into_owned(), err.into_owned())
 }
 
-/// Three megabytes that are not all alike.
+/// A plugin of three megabytes.
 fn large() -> Vec<u8> {
-    (0..3_u32 << 18).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes()).collect()
+    padded(&guest("trivial"), 3 << 20)
+}
+
+/// A plugin of some ten kilobytes.
+fn small() -> Vec<u8> {
+    another_version(&guest("trivial"), 2)
 }
 
 fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
@@ -122,8 +128,8 @@ fn a_push_through_a_client_survives_the_leader_and_is_fetched_from_the_others() 
         assert!(download(server.address, &digest) == large(), "every server has every byte");
     }
     assert!(download(client.address, &digest) == large(), "also through a client");
-    let small = write(folder.path(), "small.wasm", b"small");
-    printed(plugin(client.address, &["push", &small, "-name=large"]));
+    let small_file = write(folder.path(), "small.wasm", &small());
+    printed(plugin(client.address, &["push", &small_file, "-name=large"]));
     let rolled_back = request(servers[0].address, "PUT", "/v1/kv/lictor/plugins/large", digest.as_bytes());
     assert_eq!(rolled_back.text().trim_end(), "true");
     let shown = get(servers[1].address, "/v1/plugin/name/large");
@@ -137,8 +143,8 @@ fn plugins_outlive_a_restart_and_an_interrupted_push_goes_on() {
     let address = own_address();
     let mut server = start(address, &alone);
     server.wait_for_leadership();
-    let small = write(folder.path(), "small.wasm", b"small");
-    let pushed = printed(plugin(address, &["push", &small, "-name=small", "-version=1.2.3"])).0;
+    let small_file = write(folder.path(), "small.wasm", &small());
+    let pushed = printed(plugin(address, &["push", &small_file, "-name=small", "-version=1.2.3"])).0;
     let small_digest = pushed.trim_end().rsplit(' ').next().expect("a digest").to_owned();
     let file = write(folder.path(), "large.wasm", &large());
     let sum = printed({
@@ -163,8 +169,9 @@ fn plugins_outlive_a_restart_and_an_interrupted_push_goes_on() {
     let listed = printed(plugin(address, &["list"])).0;
     let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(rows[0], ["Name", "Version", "Digest", "Size", "Signed", "Summary"]);
-    assert_eq!(rows[1], ["large", "-", &digest[7..19], "3145728", "no"]);
-    assert_eq!(rows[2], ["small", "1.2.3", &small_digest[7..19], "5", "no"]);
+    let size = small().len().to_string();
+    assert_eq!(rows[1], ["large", "1.0.0", &digest[7..19], "3145728", "no", "Passes."]);
+    assert_eq!(rows[2], ["small", "1.2.3", &small_digest[7..19], &size, "no", "Passes."]);
     printed(plugin(address, &["remove", "small"]));
     let gone = plugin(address, &["show", "small"]).output().expect("the binary can be started");
     assert_eq!((gone.status.code(), gone.stderr.as_slice()), (Some(1), b"There is no plugin small\n".as_slice()));

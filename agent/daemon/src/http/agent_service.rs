@@ -26,7 +26,15 @@ pub(super) const ROUTES: &[Route] = &[
 
 impl From<LocalError> for ApiError {
     fn from(error: LocalError) -> Self {
-        ApiError::internal(error.to_string())
+        match error {
+            // Consul has no such checks, so no client waits for its code.
+            LocalError::Refused(Refusal::UnknownPlugin(_) | Refusal::PluginConfig { .. }) => {
+                ApiError::bad_request(error.to_string())
+            }
+            LocalError::Refused(_) | LocalError::NotPersisted(_) | LocalError::Stopped => {
+                ApiError::internal(error.to_string())
+            }
+        }
     }
 }
 

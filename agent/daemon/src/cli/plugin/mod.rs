@@ -14,12 +14,15 @@ mod tests;
 
 use std::fs::File;
 use std::io::Read;
+use std::sync::Arc;
 
 use agent_core::plugin::signature::Signature;
 use agent_core::state::plugin::FILE_BYTES_MAX;
+use agent_wasm::{Host, HostSettings, LogLine, Plugin, PluginLog, SystemLookup};
 
 use super::client::go_io_error;
 use super::command::{Failure, Invocation};
+use crate::checks::TlsConnector;
 use crate::plugin::trust::{SIG_FILE_BYTES_MAX, parse_sig_file};
 
 /// The only word of a command, which stands for `what`.
@@ -55,4 +58,33 @@ fn read(path: &str, bytes_max: u64) -> Result<Vec<u8>, Failure> {
         return Err(Failure::new(format!("{path} has more than {bytes_max} bytes, which is the most it may have")));
     }
     Ok(bytes)
+}
+
+/// Memory that a command gives to one run at most, in bytes.
+const MEMORY_BYTES_MAX: u64 = 2 << 30;
+
+/// Loads a plugin in this process. Whoever names a file to a command wants it run, also when it was compiled ahead.
+async fn load(component: Vec<u8>) -> Result<Plugin, String> {
+    let settings = HostSettings {
+        cache: None,
+        memory_bytes_max: MEMORY_BYTES_MAX,
+        http_tls: TlsConnector::default().client_config().await?,
+        log: Arc::new(StandardError),
+        lookup: Arc::new(SystemLookup),
+    };
+    let host = Host::new(settings).map_err(|error| error.to_string())?;
+    let loaded = match component.starts_with(crate::plugin::WASM_MAGIC) {
+        true => host.load(component).await,
+        false => host.load_trusted_compiled(component).await,
+    };
+    loaded.map_err(|error| error.to_string())
+}
+
+/// Shows the lines of a plugin as they come.
+struct StandardError;
+
+impl PluginLog for StandardError {
+    fn line(&self, line: &LogLine<'_>) {
+        eprintln!("{:?}: {}", line.level, line.message);
+    }
 }

@@ -10,6 +10,8 @@ use agent_core::plugin::digest::Digest;
 use agent_core::plugin::signature::Signature;
 use agent_core::state::plugin::{CHUNK_BYTES, check_name};
 
+use agent_wasm::Description;
+
 use super::super::client::{Answer, Call, Client};
 use super::super::command::{Failure, Invocation};
 use super::{only_word, read_plugin, read_signature};
@@ -19,11 +21,22 @@ use crate::plugin::trust::{key_text, signature_text};
 
 /// Its flags.
 pub const FLAGS: &[FlagSpec] = &[
-    FlagSpec::value("name", "string", "The plugin's name."),
+    FlagSpec::value("name", "string", "The plugin's name. The default is what it calls itself."),
     FlagSpec::value("sig", "file", "The signature. The default is FILE.sig, if that exists."),
-    FlagSpec::value("summary", "string", "What the plugin does, for people to read."),
-    FlagSpec::value("version", "string", "The plugin's version, for people to read."),
+    FlagSpec::value(
+        "summary",
+        "string",
+        "What the plugin does, for people to read. The default is what it says itself.",
+    ),
+    FlagSpec::value(
+        "version",
+        "string",
+        "The plugin's version, for people to read. The default is what it says itself.",
+    ),
 ];
+
+/// How every file begins that was compiled ahead.
+const ELF_MAGIC: &[u8] = b"\x7fELF";
 
 /// How often in a row the servers may fail to answer.
 const FAILURES_MAX: u32 = 30;
@@ -38,28 +51,48 @@ const QUICK_BYTES_MAX: u64 = 4 * CHUNK_BYTES;
 pub fn push(run: &mut Invocation) -> Result<(), Failure> {
     let path = only_word(run, "FILE")?;
     let bytes = read_plugin(&path)?;
-    let name = run.flags.last("name").ok_or_else(|| Failure::new("-name is missing: say what the plugin is called"))?;
+    let digest = Digest::of(&bytes);
+    let signature = signature(run, &path, &digest)?;
+    let client = run.client()?;
+    let said = describe(&client, &path, &bytes)?;
+    let name = run.flags.last("name").or(said.as_ref().map(|said| said.name.as_str()));
+    let name =
+        name.ok_or_else(|| Failure::new("-name is missing: what was compiled ahead is not asked for its own"))?;
     let name = name.to_owned();
     check_name(&name).map_err(Failure::new)?;
-    let digest = Digest::of(&bytes);
-    let publication = publication(run, &path, &digest)?;
-    let client = run.client()?;
+    let publication = publication(run, &digest, signature, said.as_ref());
     let mut push = Push { client: &client, run, name: &name, digest, bytes: &bytes, failures: 0, told: 0 };
     push.carry_out(&publication).map_err(|error| Failure::new(format!("Error pushing plugin {name}: {error}")))?;
     run.line(&format!("Pushed plugin {name}: {digest}"));
     Ok(())
 }
 
-fn publication(run: &Invocation, path: &str, digest: &Digest) -> Result<Publication, Failure> {
-    let text = |flag: &str| run.flags.last(flag).unwrap_or_default().to_owned();
-    let signature = signature(run, path, digest)?;
-    Ok(Publication {
+/// What the plugin says of itself, unless it was compiled ahead, perhaps for another processor.
+fn describe(client: &Client, path: &str, bytes: &[u8]) -> Result<Option<Description>, Failure> {
+    if bytes.starts_with(ELF_MAGIC) {
+        return Ok(None);
+    }
+    let plugin = client.wait_for(super::load(bytes.to_vec()));
+    let plugin = plugin.map_err(|reason| Failure::new(format!("{path} is not pushed: {reason}")))?;
+    Ok(Some(plugin.description().clone()))
+}
+
+fn publication(
+    run: &Invocation,
+    digest: &Digest,
+    signature: Option<Signature>,
+    said: Option<&Description>,
+) -> Publication {
+    let text = |flag: &str, own: Option<&String>| {
+        run.flags.last(flag).map(str::to_owned).or_else(|| own.cloned()).unwrap_or_default()
+    };
+    Publication {
         digest: digest.to_string(),
-        version: text("version"),
-        summary: text("summary"),
+        version: text("version", said.map(|said| &said.version)),
+        summary: text("summary", said.map(|said| &said.summary)),
         key: signature.map(|signature| key_text(&signature.key)).unwrap_or_default(),
         signature: signature.map(|signature| signature_text(&signature)).unwrap_or_default(),
-    })
+    }
 }
 
 /// The signature that goes along, which must be for this file.

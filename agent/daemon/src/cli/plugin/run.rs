@@ -8,16 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agent_core::state::tables::Status;
-use agent_wasm::{
-    Host, HostSettings, LogLine, MetricKind, Plugin, PluginLog, Ran, RenderRequest, SystemLookup, Usage, World,
-};
+use agent_wasm::{MetricKind, Plugin, Ran, RenderRequest, Usage, World};
 use serde_json::{Map, Value};
 
 use super::super::client::{Client, go_io_error};
 use super::super::command::{Failure, Invocation};
 use super::only_word;
 use super::read_api::AgentCatalog;
-use crate::checks::TlsConnector;
 use crate::goflag::FlagSpec;
 use crate::plugin::settings::{self, PluginSettings};
 
@@ -39,9 +36,6 @@ pub const FLAGS: &[FlagSpec] = &[
     FlagSpec::value("out", "folder", "For renderers: where to write the files. The default is to show them."),
 ];
 
-/// Memory that `plugin run` gives to one run at most, in bytes.
-const MEMORY_BYTES_MAX: u64 = 2 << 30;
-
 /// The largest file that is run, in bytes.
 const FILE_BYTES_MAX: u64 = 128 << 20;
 
@@ -52,7 +46,7 @@ pub fn run(call: &mut Invocation) -> Result<(), Failure> {
     let config = config(call)?;
     let component = super::read(&path, FILE_BYTES_MAX)?;
     let client = Arc::new(call.client()?);
-    let plugin = client.wait_for(load(component)).map_err(|reason| Failure::new(format!("{path}: {reason}")))?;
+    let plugin = client.wait_for(super::load(component)).map_err(|reason| Failure::new(format!("{path}: {reason}")))?;
     let judged = serde_json::from_str(&config)
         .map_err(|error| vec![format!("it is not JSON: {error}")])
         .and_then(|value| plugin.description().schema.check(&value));
@@ -148,23 +142,6 @@ fn remarks<T>(call: &mut Invocation, ran: &Ran<T>) {
     }
 }
 
-async fn load(component: Vec<u8>) -> Result<Plugin, String> {
-    let settings = HostSettings {
-        cache: None,
-        memory_bytes_max: MEMORY_BYTES_MAX,
-        http_tls: TlsConnector::default().client_config().await?,
-        log: Arc::new(StandardError),
-        lookup: Arc::new(SystemLookup),
-    };
-    let host = Host::new(settings).map_err(|error| error.to_string())?;
-    // Whoever names a file here wants it run.
-    let loaded = match component.starts_with(crate::plugin::WASM_MAGIC) {
-        true => host.load(component).await,
-        false => host.load_trusted_compiled(component).await,
-    };
-    loaded.map_err(|error| error.to_string())
-}
-
 /// The grants and limits that the flags say, read as a `plugin` block would be.
 fn settings(call: &Invocation) -> Result<PluginSettings, Failure> {
     let list = |flag: &str| Value::from(call.flags.all(flag).iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
@@ -191,14 +168,5 @@ fn config(call: &Invocation) -> Result<String, Failure> {
                 String::from_utf8(super::read(path, 1 << 20)?).map_err(|_| Failure::new(format!("{path} is not UTF-8")))
             }
         },
-    }
-}
-
-/// Shows the lines of a plugin as they come.
-struct StandardError;
-
-impl PluginLog for StandardError {
-    fn line(&self, line: &LogLine<'_>) {
-        eprintln!("{:?}: {}", line.level, line.message);
     }
 }
