@@ -26,9 +26,14 @@ deny:
     cargo deny --all-features check --hide-inclusion-graph bans licenses sources
 
 # Build the binaries and run every test: rules, storage, simulator, real processes and clients.
-test *ARGS:
+test *ARGS: plugins
     cargo build --workspace --all-targets --quiet
     cargo nextest run --workspace {{ARGS}}
+
+# Build the plugins into <target>/plugins and test what of them needs no component.
+plugins:
+    cargo build --release --quiet --manifest-path plugins/Cargo.toml --target wasm32-wasip2 --target-dir "${CARGO_TARGET_DIR:-target}/plugins"
+    cargo test --quiet --manifest-path plugins/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/plugins"
 
 # The rules alone: an edit in agent-core is compiled and tested in seconds.
 core *ARGS:

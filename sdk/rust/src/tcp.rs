@@ -1,0 +1,107 @@
+//! TCP connections with a deadline and a bound on what is read.
+
+use std::io::{self, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
+
+use crate::{Context, Result, anyhow};
+
+/// Connects to `host:port`, trying each address of a name. Reads and writes of the stream are ended by the agent's wall time limit.
+///
+/// # Errors
+/// When the name does not resolve, and when no address could be reached or was granted; says which.
+pub fn connect(address: &str, timeout: Duration) -> Result<TcpStream> {
+    let addresses: Vec<SocketAddr> =
+        address.to_socket_addrs().with_context(|| format!("could not resolve {address}"))?.take(8).collect();
+    let mut last = anyhow!("could not resolve {address}: no addresses");
+    for candidate in addresses {
+        match TcpStream::connect_timeout(&candidate, timeout) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => last = anyhow!(error).context(format!("could not connect to {candidate}")),
+        }
+    }
+    Err(last)
+}
+
+/// A stream that gives at most so many bytes: whoever is at the other end cannot keep a check reading.
+pub struct Bounded<S> {
+    stream: BufReader<S>,
+    left: usize,
+}
+
+impl<S: Read + Write> Bounded<S> {
+    /// Gives at most `most` bytes of `stream`.
+    pub fn new(stream: S, most: usize) -> Bounded<S> {
+        Bounded { stream: BufReader::new(stream), left: most }
+    }
+
+    /// Exactly so many bytes.
+    ///
+    /// # Errors
+    /// When the other end closes before, or has said more than the bound.
+    pub fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
+        if length > self.left {
+            return Err(too_much());
+        }
+        let mut bytes = vec![0; length];
+        self.read_exact(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A line without its end.
+    ///
+    /// # Errors
+    /// When the other end closes before the line ends, or the line is longer than the bound, or no UTF-8.
+    pub fn line(&mut self) -> io::Result<String> {
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while byte[0] != b'\n' {
+            self.read_exact(&mut byte)?;
+            line.push(byte[0]);
+        }
+        line.pop();
+        if line.last() == Some(&b'\r') {
+            line.pop();
+        }
+        String::from_utf8(line).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the server sent a line that is not text"))
+    }
+}
+
+impl<S: Read> Read for Bounded<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 && !buffer.is_empty() {
+            return Err(too_much());
+        }
+        let length = buffer.len().min(self.left);
+        let read = self.stream.read(&mut buffer[..length])?;
+        self.left -= read;
+        Ok(read)
+    }
+}
+
+impl<S: Read + Write> Write for Bounded<S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.get_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.get_mut().flush()
+    }
+}
+
+fn too_much() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "the server sent more than this check reads")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_than_the_bound_is_read() {
+        let mut stream = Bounded::new(io::Cursor::new(b"ab\r\ncdefgh".to_vec()), 6);
+        assert_eq!(stream.line().expect("a line"), "ab");
+        assert_eq!(stream.exactly(2).expect("two bytes"), b"cd");
+        assert!(stream.exactly(1).is_err());
+    }
+}
