@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn names_cannot_end_a_directive() {
-        assert_eq!(word("a; } evil"), "a_____evil");
+        assert_eq!(word("a; } evil"), "a____evil");
         assert_eq!(host("::1"), "[::1]");
         assert_eq!(host("10.0.0.1;"), "10.0.0.1_");
     }
