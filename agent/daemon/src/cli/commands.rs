@@ -429,7 +429,7 @@ pub const COMMANDS: &[Command] = &[
     },
     Command {
         name: "plugin",
-        synopsis: "Store, sign and look at plugins",
+        synopsis: "Make, try, store and sign plugins",
         about: "Plugins are WASI components that run checks. The servers keep their files, named\nby their SHA-256, and agents fetch them from there. Which file of a plugin runs is\nin the key lictor/plugins/<name>: push writes it, and writing the digest of an\nearlier file there rolls back.",
         examples: &["plugin push redis.wasm", "plugin list", "kv put lictor/plugins/redis sha256:..."],
         ..GROUP
@@ -462,6 +462,17 @@ pub const COMMANDS: &[Command] = &[
         examples: &["plugin list"],
         http: Http::Servers,
         run: Some(plugin::show::list),
+        ..BASE
+    },
+    Command {
+        name: "plugin new",
+        synopsis: "Begin a plugin of your own",
+        arguments: "[options] NAME",
+        about: "Writes a folder NAME with a health check that builds, in Rust, Python or JavaScript,\nand with all it needs of the SDK.",
+        examples: &["plugin new doorbell", "plugin new doorbell -lang python"],
+        http: Http::No,
+        flags: plugin::new::FLAGS,
+        run: Some(plugin::new::new),
         ..BASE
     },
     Command {

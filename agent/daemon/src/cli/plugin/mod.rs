@@ -4,6 +4,7 @@
 //! in [`sign`], what is there in [`show`].
 
 pub mod compile;
+pub mod new;
 pub mod push;
 mod read_api;
 pub mod run;
