@@ -51,6 +51,9 @@ const QUICK_BYTES_MAX: u64 = 4 * CHUNK_BYTES;
 pub fn push(run: &mut Invocation) -> Result<(), Failure> {
     let path = only_word(run, "FILE")?;
     let bytes = read_plugin(&path)?;
+    if let Some(name) = run.flags.last("name") {
+        check_name(name).map_err(Failure::new)?;
+    }
     let digest = Digest::of(&bytes);
     let signature = signature(run, &path, &digest)?;
     let client = run.client()?;
@@ -59,7 +62,6 @@ pub fn push(run: &mut Invocation) -> Result<(), Failure> {
     let name =
         name.ok_or_else(|| Failure::new("-name is missing: what was compiled ahead is not asked for its own"))?;
     let name = name.to_owned();
-    check_name(&name).map_err(Failure::new)?;
     let publication = publication(run, &digest, signature, said.as_ref());
     let mut push = Push { client: &client, run, name: &name, digest, bytes: &bytes, failures: 0, told: 0 };
     push.carry_out(&publication).map_err(|error| Failure::new(format!("Error pushing plugin {name}: {error}")))?;

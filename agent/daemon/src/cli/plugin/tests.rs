@@ -77,7 +77,7 @@ fn mistakes_are_named_before_anything_is_sent() {
     for (line, reason) in [
         (&["push"][..], "Missing FILE argument"),
         (&["push", &plugin, "more"], "Too many arguments (expected 1, got 2)"),
-        (&["push", &plugin], "-name is missing"),
+        (&["push", &plugin], &format!("{plugin} is not pushed: not a WebAssembly component")),
         (&["push", &plugin, "-name", "A/B"], "\"A/B\" is no plugin name"),
         (&["push", &empty, "-name", "p"], &format!("{empty} is empty")),
         (&["push", &large, "-name", "p"], &format!("{large} has more than 16777216 bytes")),
