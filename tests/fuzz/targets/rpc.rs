@@ -1,18 +1,13 @@
-//! Any bytes as an rpc that comes in pieces, as its answer, or as a message of Raft: read or refused with a reason, and
-//! never more than arrived.
+//! Any bytes as a connection's frames, as a request, as its answer, or as a message of Raft: read or refused with a
+//! reason, and never more than arrived.
 #![no_main]
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
-
-use agent_daemon::rpc::frame::{FrameError, Head, Reader, ReplyHead};
-use agent_raft::{Rpc, wire};
+use agent_daemon::rpc::frame::{self, FrameError, Head, ReplyHead};
+use agent_daemon::rpc::wire::{self, Kind, Partial};
+use agent_raft::{Rpc, wire as raft};
 use bytes::Bytes;
-use http_body::{Body, Frame};
 use libfuzzer_sys::fuzz_target;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 
 const KINDS: [Rpc; 9] = [
     Rpc::Append,
@@ -26,55 +21,70 @@ const KINDS: [Rpc; 9] = [
     Rpc::Change,
 ];
 
-/// The largest payload that is read.
-const PAYLOAD_BYTES_MAX: usize = 64;
+/// The longest body of a frame, and the longest message, that are read.
+const BODY_BYTES_MAX: usize = 64;
+const MESSAGE_BYTES_MAX: usize = 256;
 
-struct Pieces(VecDeque<Bytes>);
+fn refused(error: &FrameError) {
+    assert!(!error.to_string().is_empty());
+}
 
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+/// Reads a connection as it comes, and puts one long message together.
+fn connection(bytes: &[u8]) {
+    match wire::check_preamble(bytes) {
+        Ok(_) => {}
+        Err(error) => refused(&error),
+    }
+    let (mut rest, mut partial) = (bytes, None::<Partial>);
+    loop {
+        match wire::parse(rest, BODY_BYTES_MAX) {
+            Ok(Some((frame, size))) => {
+                assert!(frame.body.len() <= BODY_BYTES_MAX && size <= rest.len());
+                assert_eq!(wire::parse(&rest[..size - 1], BODY_BYTES_MAX), Ok(None));
+                let added = match (frame.kind, &mut partial) {
+                    (Kind::Begin, _) => Partial::begin(frame.body, MESSAGE_BYTES_MAX).map(|begun| partial = Some(begun)),
+                    (Kind::More, Some(partial)) => partial.add(frame.body),
+                    _ => Ok(()),
+                };
+                if let Err(error) = added {
+                    return refused(&error);
+                }
+                rest = &rest[size..];
+            }
+            Ok(None) => break,
+            Err(error) => return refused(&error),
+        }
+    }
+    if let Some(partial) = partial {
+        assert!(partial.into_bytes().len() <= MESSAGE_BYTES_MAX.min(bytes.len()));
     }
 }
 
-/// Reads a head and the payload behind it.
-fn read<T: DeserializeOwned>(bytes: &[u8], piece: usize) -> Result<(T, Bytes), FrameError> {
-    let mut reader = Reader::new(Pieces(bytes.chunks(piece).map(Bytes::copy_from_slice).collect()));
-    let read = pin!(async { Ok((reader.head().await?, reader.rest(PAYLOAD_BYTES_MAX).await?)) });
-    match read.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(read) => read,
-        Poll::Pending => panic!("everything is there, and it waits"),
-    }
-}
-
-fn check<T: DeserializeOwned>(bytes: &[u8], piece: usize) -> Option<T> {
-    match read(bytes, piece) {
+fn check<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    match frame::open(bytes) {
         Ok((head, payload)) => {
-            assert!(payload.len() <= PAYLOAD_BYTES_MAX && bytes.ends_with(&payload));
+            assert!(bytes.ends_with(payload));
             Some(head)
         }
-        Err(refused) => {
-            assert!(!refused.to_string().is_empty());
+        Err(error) => {
+            refused(&error);
             None
         }
     }
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let [kind, piece, bytes @ ..] = bytes else { return };
-    let piece = usize::from(*piece).max(1);
+    let [kind, bytes @ ..] = bytes else { return };
     match usize::from(*kind) {
-        0 => match check(bytes, piece) {
+        0 => match check(bytes) {
             // Where it goes on as a request, that may be refused, too.
             Some(Head::Http(head)) => drop(head.request(Bytes::new())),
             Some(Head::Hello(_) | Head::Raft(_) | Head::Catalog(_) | Head::Dns(_)) | None => {}
         },
-        1 => drop(check::<ReplyHead>(bytes, piece)),
+        1 => drop(check::<ReplyHead<'_>>(bytes)),
+        2 => connection(bytes),
         kind => {
-            if let Err(refused) = wire::inspect(KINDS[kind % KINDS.len()], bytes) {
+            if let Err(refused) = raft::inspect(KINDS[kind % KINDS.len()], bytes) {
                 assert!(!refused.to_string().is_empty());
             }
         }

@@ -15,7 +15,7 @@ use crate::http::error::ApiError;
 use crate::http::query::{Consistency, ReadOptions};
 use crate::http::response::{Content, names};
 use crate::http::{ClientApi, Request, Response, question_of};
-use crate::rpc::{CallError, HttpHead};
+use crate::rpc::{CallError, Head, HttpHead};
 
 /// What a server says that has no leader. Nothing was read or written.
 const NO_LEADER: &[u8] = b"No cluster leader";
@@ -44,9 +44,9 @@ impl ClientApi {
         };
         let question = options.as_ref().map(|_| question_of(request));
         let patience = patience(servers, request, options.as_ref(), question.as_deref());
-        let head = HttpHead::of(request, &self.identity.node_name);
+        let head = Head::Http(HttpHead::of(request, &self.identity.node_name));
         let answered = servers.ask(patience, |to| {
-            let (head, body) = (head.clone(), request.body.clone());
+            let (head, body) = (&head, request.body.clone());
             async move {
                 let response = servers.pool.forward_http(to, head, body).await?;
                 match complaint(&response) {

@@ -64,7 +64,7 @@ use crate::env::Env;
 use crate::gossip::GossipHandle;
 use crate::plugin::Plugins;
 use crate::propose::propose;
-use crate::rpc::{HttpHead, Pool};
+use crate::rpc::{Head, HttpHead, Pool};
 use crate::servers::Board;
 use crate::sync::LocalHandle;
 use crate::telemetry::{LogStream, Metrics};
@@ -250,8 +250,8 @@ impl ServerApi {
 async fn by_leader(api: &ServerApi, request: &Request) -> Option<Result<Response, ApiError>> {
     let leadership = api.consensus.leadership();
     let leader = leadership.leader.filter(|_| !leadership.is_self)?;
-    let head = HttpHead::of(request, &api.identity.node_name);
-    let answer = api.servers.forward_http(leader.address, head, request.body.clone()).await;
+    let head = Head::Http(HttpHead::of(request, &api.identity.node_name));
+    let answer = api.servers.forward_http(leader.address, &head, request.body.clone()).await;
     Some(answer.map_err(|error| ApiError::internal(format!("rpc error making call: {error}"))))
 }
 

@@ -30,7 +30,7 @@ impl Serve for Desk {
         })
     }
 
-    fn http(&self, _: HttpHead, _: Bytes) -> BoxFuture<'static, Response> {
+    fn http(&self, _: HttpHead<'_>, _: Bytes) -> BoxFuture<'static, Response> {
         Box::pin(async { Response::empty(hyper::StatusCode::NOT_FOUND) })
     }
 

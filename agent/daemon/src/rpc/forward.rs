@@ -13,7 +13,8 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, StatusCode, Uri};
 use tokio::sync::mpsc;
 
-use super::frame::{CatalogHead, DnsHead, Head, HttpHead, PAYLOAD_BYTES_MAX, ReplyHead};
+use super::calls::Pieces;
+use super::frame::{CatalogHead, DnsHead, Head, HttpHead, ReplyHead};
 use super::pool::{CallError, Lane, Pool};
 use super::server::Serve;
 use crate::dns::packet::MESSAGE_BYTES_MAX;
@@ -22,23 +23,27 @@ use crate::env::BoxFuture;
 use crate::http::authorize::Authorizer;
 use crate::http::error::ApiError;
 use crate::http::request::encode_path;
-use crate::http::response::Content;
+use crate::http::response::{Content, names};
 use crate::http::{Request, Response, ServerApi, respond_to_agent};
 use crate::sync::Catalog;
 use crate::telemetry::Counter;
 
 /// Pieces of a response that wait for the client to take them.
-const PIECES_MAX: usize = 8;
+const TAKEN_MAX: usize = 8;
 
-impl HttpHead {
+impl<'a> HttpHead<'a> {
     /// The head of a request that came in at `agent`, or was passed on to it.
-    pub fn of(request: &Request, agent: &str) -> Self {
-        let query = request.raw_query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+    pub fn of(request: &'a Request, agent: &'a str) -> Self {
+        let mut uri = encode_path(&request.path);
+        if let Some(query) = &request.raw_query {
+            uri.push('?');
+            uri.push_str(query);
+        }
         HttpHead {
-            method: request.method.as_str().to_owned(),
-            uri: encode_path(&request.path) + &query,
-            token: request.authorizer.token().to_owned(),
-            agent: request.agent.as_deref().unwrap_or(agent).to_owned(),
+            method: request.method.as_str(),
+            uri: uri.into(),
+            token: request.authorizer.token(),
+            agent: request.agent.as_deref().unwrap_or(agent),
             peer: request.peer,
         }
     }
@@ -52,20 +57,27 @@ impl HttpHead {
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| ApiError::bad_request("400 Bad Request"))?;
         let uri: Uri = uri.parse().map_err(|_| ApiError::bad_request("400 Bad Request"))?;
         let request = Request::new(method, &uri, &HeaderMap::new(), body, peer)?;
-        Ok(Request { authorizer: Authorizer::new(token), agent: Some(agent.into()), ..request })
+        Ok(Request { authorizer: Authorizer::new(token.to_owned()), agent: Some(agent.into()), ..request })
     }
 }
 
-/// Headers that HTTP does not allow are left out.
-fn header_map(headers: Vec<(String, Vec<u8>)>) -> HeaderMap {
-    let allowed = headers.into_iter().filter_map(|(name, value)| {
-        Some((HeaderName::from_bytes(name.as_bytes()).ok()?, HeaderValue::from_bytes(&value).ok()?))
-    });
-    let mut map = HeaderMap::new();
-    for (name, value) in allowed {
-        map.append(name, value);
+/// Headers that HTTP does not allow are left out. Their values stay where they arrived, in `message`.
+fn header_map(headers: &[(&str, &[u8])], message: &Bytes) -> HeaderMap {
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let value = HeaderValue::from_maybe_shared(message.slice_ref(value));
+        if let (Some(name), Ok(value)) = (header_name(name), value) {
+            map.append(name, value);
+        }
     }
     map
+}
+
+/// Most are known, and cost no memory.
+fn header_name(name: &str) -> Option<HeaderName> {
+    let known = [&names::INDEX, &names::KNOWN_LEADER, &names::LAST_CONTACT, &names::CONSISTENCY];
+    let found = known.into_iter().find(|known| known.as_str() == name).cloned();
+    found.or_else(|| HeaderName::from_bytes(name.as_bytes()).ok())
 }
 
 impl Pool {
@@ -73,28 +85,26 @@ impl Pool {
     ///
     /// # Errors
     /// [`CallError`]; after `NotSent` and `Refused` another server may be asked, whatever the method.
-    pub async fn forward_http(&self, to: SocketAddr, head: HttpHead, body: Bytes) -> Result<Response, CallError> {
-        let (head, mut reader) = self.call(to, Lane::Requests, &Head::Http(head), body).await?;
-        let (status, headers, size_bytes) = match head {
-            ReplyHead::Http { status, headers, size_bytes } => (status, headers, size_bytes),
-            ReplyHead::Refused(why) => return Err(CallError::Refused(why)),
-            ReplyHead::Done | ReplyHead::Dns(_) => {
+    pub async fn forward_http(&self, to: SocketAddr, head: &Head<'_>, body: Bytes) -> Result<Response, CallError> {
+        let mut answer = self.call(to, Lane::Requests, head, body).await?;
+        let pieces = answer.pieces.take();
+        let (status, headers, body) = match answer.open()? {
+            (ReplyHead::Http { status, headers }, body) => (status, header_map(&headers, answer.message()), body),
+            (ReplyHead::Refused(why), _) => return Err(CallError::Refused(why.into_owned())),
+            (ReplyHead::Done | ReplyHead::Dns(_), _) => {
                 return Err(CallError::Lost("the answer is no http response".to_owned()));
             }
         };
         let status = StatusCode::from_u16(status).map_err(|error| CallError::Lost(error.to_string()))?;
-        let body = match size_bytes {
-            Some(_) => {
-                let rest = reader.rest(PAYLOAD_BYTES_MAX).await;
-                Content::Whole(rest.map_err(|error| CallError::Lost(error.to_string()))?)
-            }
-            None => {
-                let (sender, pieces) = mpsc::channel(PIECES_MAX);
-                tokio::spawn(pass_on(reader, sender));
-                Content::Stream(pieces)
+        let body = match pieces {
+            None => Content::Whole(body),
+            Some(pieces) => {
+                let (sender, receiver) = mpsc::channel(TAKEN_MAX);
+                tokio::spawn(pass_on(pieces, sender));
+                Content::Stream(receiver)
             }
         };
-        Ok(Response { status, headers: header_map(headers), body })
+        Ok(Response { status, headers, body })
     }
 
     /// Has a server answer a DNS question.
@@ -103,28 +113,29 @@ impl Pool {
     /// [`CallError`]; after any of them another server may be asked.
     pub async fn forward_dns(&self, to: SocketAddr, question: Question) -> Result<Reply, CallError> {
         let Question { head, packet } = question;
-        let (head, mut reader) = self.call(to, Lane::Requests, &Head::Dns(head), packet).await?;
-        let head = match head {
-            ReplyHead::Dns(head) => head,
-            ReplyHead::Refused(why) => return Err(CallError::Refused(why)),
-            ReplyHead::Done | ReplyHead::Http { .. } => {
-                return Err(CallError::Lost("the answer is no dns answer".to_owned()));
+        let answer = self.call(to, Lane::Requests, &Head::Dns(head), packet).await?;
+        match answer.open()? {
+            (ReplyHead::Dns(_), packet) if packet.len() > MESSAGE_BYTES_MAX => {
+                Err(CallError::Lost("the answer is longer than dns allows".to_owned()))
             }
-        };
-        let packet = reader.rest(MESSAGE_BYTES_MAX).await.map_err(|error| CallError::Lost(error.to_string()))?;
-        Ok(Reply { head, packet })
+            (ReplyHead::Dns(head), packet) => Ok(Reply { head, packet }),
+            (ReplyHead::Refused(why), _) => Err(CallError::Refused(why.into_owned())),
+            (ReplyHead::Done | ReplyHead::Http { .. }, _) => {
+                Err(CallError::Lost("the answer is no dns answer".to_owned()))
+            }
+        }
     }
 }
 
 /// Passes a body on until it ends or nobody takes it any more.
-async fn pass_on(mut reader: super::frame::Reader<hyper::body::Incoming>, sender: mpsc::Sender<Bytes>) {
+async fn pass_on(mut pieces: Pieces, sender: mpsc::Sender<Bytes>) {
     loop {
         let piece = tokio::select! {
             biased;
             () = sender.closed() => return,
-            piece = reader.next() => piece,
+            piece = pieces.next() => piece,
         };
-        let Ok(Some(piece)) = piece else { return };
+        let Some(piece) = piece else { return };
         if sender.send(piece).await.is_err() {
             return;
         }
@@ -153,14 +164,12 @@ impl Serve for ServerDesk {
         Box::pin(async move { consensus.handle(rpc, &message).await })
     }
 
-    fn http(&self, head: HttpHead, body: Bytes) -> BoxFuture<'static, Response> {
+    fn http(&self, head: HttpHead<'_>, body: Bytes) -> BoxFuture<'static, Response> {
         let api = self.api.clone();
-        Box::pin(async move {
-            match head.request(body) {
-                Ok(request) => respond_to_agent(&api, request).await,
-                Err(error) => error.response(),
-            }
-        })
+        match head.request(body) {
+            Ok(request) => Box::pin(async move { respond_to_agent(&api, request).await }),
+            Err(error) => Box::pin(std::future::ready(error.response())),
+        }
     }
 
     fn catalog(&self, head: CatalogHead, payload: Bytes) -> BoxFuture<'static, Result<Vec<u8>, String>> {

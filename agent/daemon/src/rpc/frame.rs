@@ -1,29 +1,19 @@
-//! What the bytes of a request and of an answer mean.
+//! What requests and answers say: the head of a message, in front of its payload.
 //!
-//! Both are `[version][length of the head][head][payload]`: the head is small
-//! and says what the payload is. Whatever comes in is bounded before it is
-//! kept, and a head of another version is refused without being read.
+//! The head is small and says what the payload is. How messages travel is told
+//! in `wire.rs`; whatever comes in is bounded there before it is kept, and a
+//! peer of another version is turned away before anything is read.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use agent_raft::Rpc;
 use agent_raft::wire::MESSAGE_BYTES_MAX;
-use bytes::{Buf, Bytes, BytesMut};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, SizeHint};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::http::response::Content;
-
-/// The version in front of every request and answer.
-pub const PROTOCOL_VERSION: u8 = 1;
+use super::wire::PROTOCOL_VERSION;
 
 /// The largest head, in bytes: HTTP headers are at most 16 KiB.
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
@@ -31,18 +21,16 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// The largest payload that is held in memory, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = MESSAGE_BYTES_MAX;
 
-/// Version and length.
-const PREFIX_BYTES: usize = 5;
-
 /// What a request is. Variants are only appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Head {
+pub enum Head<'a> {
     /// The first request of every connection.
     Hello(Hello),
     /// A message for Raft; the payload is the message.
     Raft(Rpc),
     /// An HTTP request; the payload is its body.
-    Http(HttpHead),
+    #[serde(borrow)]
+    Http(HttpHead<'a>),
     /// A DNS question; the payload is the packet.
     Dns(DnsHead),
     /// An agent's own records in the catalog.
@@ -62,15 +50,16 @@ pub struct Hello {
 
 /// An HTTP request without its body.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HttpHead {
+pub struct HttpHead<'a> {
     /// The method.
-    pub method: String,
+    pub method: &'a str,
     /// Path and query, percent-encoded.
-    pub uri: String,
+    #[serde(borrow)]
+    pub uri: Cow<'a, str>,
     /// The token; empty for none.
-    pub token: String,
+    pub token: &'a str,
     /// The node of the agent that was asked.
-    pub agent: String,
+    pub agent: &'a str,
     /// Who asked it; `None` on a Unix socket.
     pub peer: Option<SocketAddr>,
 }
@@ -128,19 +117,18 @@ pub enum DnsReply {
 
 /// What an answer is. Variants are only appended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ReplyHead {
+pub enum ReplyHead<'a> {
     /// Done; the payload is the answer.
     Done,
     /// Not acted upon, and why.
-    Refused(String),
+    #[serde(borrow)]
+    Refused(Cow<'a, str>),
     /// An HTTP response; the payload is its body.
     Http {
         /// The status.
         status: u16,
         /// The headers.
-        headers: Vec<(String, Vec<u8>)>,
-        /// The body's length; `None` when it comes bit by bit.
-        size_bytes: Option<u64>,
+        headers: Vec<(&'a str, &'a [u8])>,
     },
     /// A DNS answer; the payload is as it says.
     Dns(DnsReply),
@@ -151,11 +139,13 @@ pub enum ReplyHead {
 pub enum FrameError {
     /// It is of a version that this build does not speak.
     Version(u8),
+    /// It is something else altogether.
+    Foreign,
     /// It is larger than allowed.
     TooLarge(usize),
     /// It makes no sense.
     Damaged(String),
-    /// It ended too early, or the connection broke.
+    /// The connection broke.
     Broken(String),
 }
 
@@ -165,6 +155,7 @@ impl fmt::Display for FrameError {
             FrameError::Version(version) => {
                 write!(f, "rpc version {version} is not known, this agent speaks {PROTOCOL_VERSION}: upgrade it")
             }
+            FrameError::Foreign => f.write_str("it does not speak our language"),
             FrameError::TooLarge(max) => write!(f, "rpc is larger than {max} bytes"),
             FrameError::Damaged(why) => write!(f, "rpc cannot be read: {why}"),
             FrameError::Broken(why) => write!(f, "rpc ended too early: {why}"),
@@ -174,145 +165,28 @@ impl fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
-/// The bytes in front of a payload.
-pub fn encode<T: Serialize>(head: &T) -> Bytes {
-    let mut bytes =
-        postcard::to_extend(head, vec![PROTOCOL_VERSION, 0, 0, 0, 0]).expect("heads have no type it refuses");
-    let size = u32::try_from(bytes.len() - PREFIX_BYTES).expect("heads are small");
-    bytes[1..PREFIX_BYTES].copy_from_slice(&size.to_be_bytes());
-    bytes.into()
+/// The head of a message, and the payload behind it.
+///
+/// # Errors
+/// It makes no sense, or is too long.
+pub fn open<'a, T: Deserialize<'a>>(message: &'a [u8]) -> Result<(T, &'a [u8]), FrameError> {
+    let (head, payload) = postcard::take_from_bytes(message).map_err(|why| FrameError::Damaged(why.to_string()))?;
+    if message.len() - payload.len() > HEAD_BYTES_MAX {
+        return Err(FrameError::TooLarge(HEAD_BYTES_MAX));
+    }
+    Ok((head, payload))
 }
 
-/// Reads frames off a body.
-pub struct Reader<B> {
-    body: B,
-    buffer: BytesMut,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<B> Reader<B>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: fmt::Display,
-{
-    /// A reader at the beginning of `body`.
-    pub fn new(body: B) -> Self {
-        Reader { body, buffer: BytesMut::new() }
-    }
-
-    /// The head.
-    ///
-    /// # Errors
-    /// [`FrameError`].
-    pub async fn head<T: DeserializeOwned>(&mut self) -> Result<T, FrameError> {
-        let version = self.exactly(1).await?[0];
-        if version != PROTOCOL_VERSION {
-            return Err(FrameError::Version(version));
-        }
-        let size = usize::try_from(self.exactly(PREFIX_BYTES - 1).await?.get_u32()).unwrap_or(usize::MAX);
-        if size > HEAD_BYTES_MAX {
-            return Err(FrameError::TooLarge(HEAD_BYTES_MAX));
-        }
-        let head = self.exactly(size).await?;
-        match postcard::take_from_bytes(&head) {
-            Ok((head, [])) => Ok(head),
-            Ok((_, rest)) => Err(FrameError::Damaged(format!("{} bytes follow its head", rest.len()))),
-            Err(why) => Err(FrameError::Damaged(why.to_string())),
-        }
-    }
-
-    async fn exactly(&mut self, size: usize) -> Result<Bytes, FrameError> {
-        while self.buffer.len() < size {
-            let Some(more) = self.more().await? else {
-                return Err(FrameError::Broken(format!("{} of {size} bytes came", self.buffer.len())));
-            };
-            self.buffer.extend_from_slice(&more);
-        }
-        Ok(self.buffer.split_to(size).freeze())
-    }
-
-    /// The next bytes of the payload; `None` at its end.
-    ///
-    /// # Errors
-    /// [`FrameError::Broken`].
-    pub async fn next(&mut self) -> Result<Option<Bytes>, FrameError> {
-        if self.buffer.is_empty() {
-            return self.more().await;
-        }
-        Ok(Some(self.buffer.split().freeze()))
-    }
-
-    async fn more(&mut self) -> Result<Option<Bytes>, FrameError> {
-        while let Some(frame) = self.body.frame().await {
-            match frame.map(Frame::into_data) {
-                Ok(Ok(data)) if data.is_empty() => {}
-                Ok(Ok(data)) => return Ok(Some(data)),
-                // Trailers say nothing here.
-                Ok(Err(_)) => {}
-                Err(error) => return Err(FrameError::Broken(error.to_string())),
-            }
-        }
-        Ok(None)
-    }
-
-    /// The rest, if it is at most `max` bytes.
-    ///
-    /// # Errors
-    /// [`FrameError::TooLarge`] and [`FrameError::Broken`].
-    pub async fn rest(&mut self, max: usize) -> Result<Bytes, FrameError> {
-        while self.buffer.len() <= max {
-            match self.more().await? {
-                Some(more) if self.buffer.is_empty() && more.len() > max => return Err(FrameError::TooLarge(max)),
-                Some(more) => self.buffer.extend_from_slice(&more),
-                None => return Ok(self.buffer.split().freeze()),
-            }
-        }
-        Err(FrameError::TooLarge(max))
-    }
-}
-
-/// A body that is a head and a payload.
-#[derive(Debug)]
-pub struct Framed {
-    whole: VecDeque<Bytes>,
-    rest: Content,
-}
-
-impl Framed {
-    /// A head with a payload that is there.
-    pub fn whole<T: Serialize>(head: &T, payload: Bytes) -> Self {
-        let whole = [encode(head), payload].into_iter().filter(|bytes| !bytes.is_empty()).collect();
-        Framed { whole, rest: Content::Whole(Bytes::new()) }
-    }
-
-    /// A head with a payload that may still be coming.
-    pub fn streamed<T: Serialize>(head: &T, payload: Content) -> Self {
-        Framed { whole: VecDeque::from([encode(head)]), rest: payload }
-    }
-}
-
-impl Body for Framed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let this = self.get_mut();
-        match this.whole.pop_front() {
-            Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
-            None => Pin::new(&mut this.rest).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.whole.is_empty() && self.rest.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.rest {
-            Content::Whole(rest) => {
-                let whole: usize = self.whole.iter().map(Bytes::len).sum();
-                SizeHint::with_exact((whole + rest.len()) as u64)
-            }
-            Content::Stream(_) => SizeHint::default(),
-        }
+    #[test]
+    fn a_head_is_read_with_what_follows_unless_it_is_too_long() {
+        let refused = |size: usize| postcard::to_allocvec(&ReplyHead::Refused("a".repeat(size).into())).unwrap();
+        let message = [refused(2), b"payload".to_vec()].concat();
+        assert_eq!(open(&message), Ok((ReplyHead::Refused("aa".into()), b"payload".as_slice())));
+        assert_eq!(open::<ReplyHead<'_>>(&refused(HEAD_BYTES_MAX)), Err(FrameError::TooLarge(HEAD_BYTES_MAX)));
+        assert!(matches!(open::<ReplyHead<'_>>(&[9]), Err(FrameError::Damaged(_))));
     }
 }

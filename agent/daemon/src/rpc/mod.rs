@@ -1,26 +1,30 @@
-//! Agents talk to servers, and servers to each other: HTTP/2 over TCP on port 8300.
+//! Agents talk to servers, and servers to each other: frames over TCP on port 8300.
 //!
 //! ```text
 //! transport.rs  Raft's messages ─┐                                        ┌─ Consensus::handle
-//! forward.rs    HTTP and DNS    ─┴─ pool.rs ── HTTP/2 ── server.rs ── Serve ┴─ http::handle, DNS
-//!                                        frame.rs: what the bytes mean
+//! forward.rs    HTTP and DNS    ─┴─ pool.rs   calls.rs ── link.rs ── serving.rs   server.rs ── Serve ┴─ http, DNS
+//!                                        wire.rs: frames   frame.rs: what messages say
 //! ```
 //!
-//! Each request is one HTTP/2 stream, so thousands of blocking queries share a
-//! connection. A peer has three connections or four, so that a heartbeat never waits
+//! Requests and answers carry numbers, so thousands of blocking queries share a
+//! connection, and whatever is ready leaves with one write. A peer has three connections or four, so that a heartbeat never waits
 //! behind a snapshot or a flood of queries. Who speaks another version or
 //! belongs to another data centre or cluster is turned away with the first
 //! request, before anything is acted upon.
 
+mod calls;
 #[cfg(test)]
 mod cluster_tests;
 pub mod forward;
 pub mod frame;
+mod link;
 pub mod pool;
 pub mod server;
+mod serving;
 #[cfg(test)]
 mod tests;
 pub mod transport;
+pub mod wire;
 
 use std::fmt;
 use std::sync::Arc;

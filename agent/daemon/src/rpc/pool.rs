@@ -13,14 +13,11 @@ use std::time::Duration;
 
 use agent_raft::Rpc;
 use bytes::Bytes;
-use hyper::body::Incoming;
-use hyper::client::conn::http2::{self, SendRequest};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::{Instant, timeout};
 
 use super::Identity;
-use super::frame::{Framed, Head, Hello, PAYLOAD_BYTES_MAX, Reader, ReplyHead};
-use super::server::{KEEP_ALIVE, KEEP_ALIVE_TIMEOUT};
+use super::calls::{Answer, Calling};
+use super::frame::{Head, Hello, PAYLOAD_BYTES_MAX, ReplyHead};
 use crate::env::Env;
 use crate::telemetry::{Counter, Metrics};
 
@@ -81,9 +78,6 @@ impl fmt::Display for CallError {
 
 impl std::error::Error for CallError {}
 
-/// An answer: its head, and a reader that stands at its payload.
-pub type Answer = (ReplyHead, Reader<Incoming>);
-
 /// Connections to peers. Cheap to clone.
 #[derive(Clone)]
 pub struct Pool {
@@ -96,7 +90,7 @@ pub struct Pool {
 #[derive(Default)]
 struct Peer {
     /// Urgent, bulk, and two for requests: a connection is the work of one task, and so of one core at a time.
-    lines: [tokio::sync::Mutex<Line>; 4],
+    lines: [Line; 4],
     /// Requests that wait for their answers on either of theirs.
     waiting: [AtomicUsize; 2],
     /// It was said that it does not answer; nothing more is until it does.
@@ -111,7 +105,7 @@ struct Waiting<'a>(&'a AtomicUsize);
 
 impl Peer {
     /// The connection for the next message, and the place on it if it is a request.
-    fn choose(&self, lane: Lane) -> (&tokio::sync::Mutex<Line>, Option<Waiting<'_>>) {
+    fn choose(&self, lane: Lane) -> (&Line, Option<Waiting<'_>>) {
         match lane {
             Lane::Urgent => (&self.lines[0], None),
             Lane::Bulk => (&self.lines[1], None),
@@ -134,10 +128,28 @@ impl Drop for Waiting<'_> {
 /// One connection, or the lack of it.
 #[derive(Default)]
 struct Line {
-    open: Option<SendRequest<Framed>>,
+    open: Mutex<Option<Arc<Calling>>>,
+    opening: tokio::sync::Mutex<Opening>,
+}
+
+/// What came of opening a connection before.
+#[derive(Default)]
+struct Opening {
     failures: u32,
     not_before: Option<Instant>,
     why: String,
+}
+
+impl Line {
+    fn is_open(&self) -> Option<Arc<Calling>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.as_ref().filter(|open| !open.is_closed()).cloned()
+    }
+
+    fn set(&self, new: Option<Arc<Calling>>) {
+        let old = std::mem::replace(&mut *self.open.lock().unwrap_or_else(PoisonError::into_inner), new);
+        drop(old);
+    }
 }
 
 impl Pool {
@@ -151,20 +163,21 @@ impl Pool {
         Pool { metrics: Some(metrics), ..self }
     }
 
-    /// Sends a request and reads the head of its answer. Dropping the future tells the peer that nobody waits any more.
+    /// Sends a request and waits for its answer. Dropping the future tells the peer that nobody waits any more.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn call(&self, to: SocketAddr, lane: Lane, head: &Head, payload: Bytes) -> Result<Answer, CallError> {
+    pub async fn call(&self, to: SocketAddr, lane: Lane, head: &Head<'_>, payload: Bytes) -> Result<Answer, CallError> {
         if payload.len() > PAYLOAD_BYTES_MAX {
             return Err(CallError::NotSent(format!("a request has at most {PAYLOAD_BYTES_MAX} bytes")));
         }
         let peer = self.peer(to);
         let (line, _waiting) = peer.choose(lane);
-        let mut open = self.line(&peer, to, line).await.map_err(CallError::NotSent)?;
-        let answer = exchange(&mut open, Framed::whole(head, payload)).await;
+        let open = self.line(&peer, to, line).await.map_err(CallError::NotSent)?;
+        let answer = open.call(head, payload).await;
         match &answer {
-            Ok(_) => peer.is_told.store(false, Ordering::Relaxed),
+            Ok(_) if peer.is_told.load(Ordering::Relaxed) => peer.is_told.store(false, Ordering::Relaxed),
+            Ok(_) => {}
             Err(error) => self.failed(&peer, to, error),
         }
         answer
@@ -174,12 +187,14 @@ impl Pool {
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn ask(&self, to: SocketAddr, lane: Lane, head: &Head, payload: Bytes) -> Result<Bytes, CallError> {
-        let (head, mut reader) = self.call(to, lane, head, payload).await?;
-        match head {
-            ReplyHead::Done => reader.rest(PAYLOAD_BYTES_MAX).await.map_err(|error| CallError::Lost(error.to_string())),
-            ReplyHead::Refused(why) => Err(CallError::Refused(why)),
-            ReplyHead::Http { .. } | ReplyHead::Dns(_) => Err(CallError::Lost("it answers something else".to_owned())),
+    pub async fn ask(&self, to: SocketAddr, lane: Lane, head: &Head<'_>, payload: Bytes) -> Result<Bytes, CallError> {
+        let answer = self.call(to, lane, head, payload).await?;
+        match answer.open()? {
+            (ReplyHead::Done, payload) => Ok(payload),
+            (ReplyHead::Refused(why), _) => Err(CallError::Refused(why.into_owned())),
+            (ReplyHead::Http { .. } | ReplyHead::Dns(_), _) => {
+                Err(CallError::Lost("it answers something else".to_owned()))
+            }
         }
     }
 
@@ -209,30 +224,29 @@ impl Pool {
     }
 
     /// The connection, opened if it is not and its pause is over.
-    async fn line(
-        &self,
-        peer: &Peer,
-        to: SocketAddr,
-        line: &tokio::sync::Mutex<Line>,
-    ) -> Result<SendRequest<Framed>, String> {
-        let mut line = line.lock().await;
-        if let Some(open) = line.open.as_ref().filter(|open| !open.is_closed()) {
-            return Ok(open.clone());
+    async fn line(&self, peer: &Peer, to: SocketAddr, line: &Line) -> Result<Arc<Calling>, String> {
+        if let Some(open) = line.is_open() {
+            return Ok(open);
         }
-        line.open = None;
-        if line.not_before.is_some_and(|at| Instant::now() < at) {
-            return Err(line.why.clone());
+        let mut opening = line.opening.lock().await;
+        if let Some(open) = line.is_open() {
+            return Ok(open);
+        }
+        line.set(None);
+        if opening.not_before.is_some_and(|at| Instant::now() < at) {
+            return Err(opening.why.clone());
         }
         match timeout(CONNECT_TIMEOUT, self.open(to)).await.unwrap_or_else(|_| Err("no answer in time".to_owned())) {
             Ok(open) => {
-                *line = Line { open: Some(open.clone()), ..Line::default() };
+                *opening = Opening::default();
+                line.set(Some(open.clone()));
                 Ok(open)
             }
             Err(why) => {
-                let pause = (PAUSE * 2_u32.pow(line.failures.min(8))).min(PAUSE_MAX);
-                line.failures += 1;
-                line.not_before = Some(Instant::now() + pause);
-                line.why.clone_from(&why);
+                let pause = (PAUSE * 2_u32.pow(opening.failures.min(8))).min(PAUSE_MAX);
+                opening.failures += 1;
+                opening.not_before = Some(Instant::now() + pause);
+                opening.why.clone_from(&why);
                 self.failed(peer, to, &why);
                 Err(why)
             }
@@ -240,45 +254,18 @@ impl Pool {
     }
 
     /// Opens a connection and says who we are.
-    async fn open(&self, to: SocketAddr) -> Result<SendRequest<Framed>, String> {
+    async fn open(&self, to: SocketAddr) -> Result<Arc<Calling>, String> {
         let stream = self.env.network.connect(to).await.map_err(|error| error.to_string())?;
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new());
-        builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
-        builder.max_header_list_size(4 << 10).max_send_buf_size(256 << 10);
-        builder.keep_alive_interval(Some(KEEP_ALIVE)).keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
-        let (mut open, connection) =
-            builder.handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-        // It ends with its last sender; why it broke reaches those who wait for answers.
-        tokio::spawn(async move { drop(connection.await) });
+        let open = Calling::start(stream);
         let Identity { datacenter, node, cluster } = &self.identity;
         let hello = Hello { datacenter: datacenter.clone(), node: node.clone(), cluster: cluster() };
-        match exchange(&mut open, Framed::whole(&Head::Hello(hello), Bytes::new())).await {
-            Ok((ReplyHead::Done, _)) => Ok(open),
-            Ok((ReplyHead::Refused(why), _)) => Err(why),
-            Ok((ReplyHead::Http { .. } | ReplyHead::Dns(_), _)) => Err("it does not speak our language".to_owned()),
-            Err(error) => Err(error.to_string()),
+        let answer = open.call(&Head::Hello(hello), Bytes::new()).await.map_err(|error| error.to_string())?;
+        match answer.open().map_err(|error| error.to_string())? {
+            (ReplyHead::Done, _) => Ok(open),
+            (ReplyHead::Refused(why), _) => Err(why.into_owned()),
+            (ReplyHead::Http { .. } | ReplyHead::Dns(_), _) => Err("it does not speak our language".to_owned()),
         }
     }
-}
-
-async fn exchange(open: &mut SendRequest<Framed>, body: Framed) -> Result<Answer, CallError> {
-    // Until here nothing has left: a connection that broke meanwhile is no answer.
-    open.ready().await.map_err(|error| CallError::NotSent(error.to_string()))?;
-    let lost = |error: &dyn fmt::Display| CallError::Lost(error.to_string());
-    let request = hyper::Request::post("http://lictor/").body(body).expect("a constant request is valid");
-    let response = match open.try_send_request(request).await {
-        Ok(response) => response,
-        // The request comes back when it was not sent.
-        Err(error) if error.message().is_some() => return Err(CallError::NotSent(error.error().to_string())),
-        Err(error) => return Err(lost(error.error())),
-    };
-    if response.status() != hyper::StatusCode::OK {
-        return Err(CallError::Lost(format!("status {}", response.status())));
-    }
-    let mut reader = Reader::new(response.into_body());
-    let head = reader.head().await.map_err(|error| lost(&error))?;
-    Ok((head, reader))
 }
 
 #[cfg(test)]
@@ -288,8 +275,7 @@ mod tests {
     #[test]
     fn many_requests_share_two_connections_and_a_few_share_one() {
         let peer = Peer::default();
-        let is_second =
-            |choice: &(&tokio::sync::Mutex<Line>, Option<Waiting<'_>>)| std::ptr::eq(choice.0, &peer.lines[3]);
+        let is_second = |choice: &(&Line, Option<Waiting<'_>>)| std::ptr::eq(choice.0, &peer.lines[3]);
         let few: Vec<_> = (0..=FIRST_TAKES).map(|_| peer.choose(Lane::Requests)).collect();
         assert!(!few.iter().any(is_second));
         let many: Vec<_> = (0..100).map(|_| peer.choose(Lane::Requests)).collect();

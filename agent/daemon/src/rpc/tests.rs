@@ -10,8 +10,10 @@ use hyper::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, oneshot};
 
-use super::frame::{Framed, HEAD_BYTES_MAX, Head, Hello, PROTOCOL_VERSION, Reader, ReplyHead, Resolved, encode};
+use super::frame::{HEAD_BYTES_MAX, Head, Hello, PAYLOAD_BYTES_MAX, ReplyHead, Resolved};
 use super::pool::Lane;
+use super::serving::PIECES_MAX;
+use super::wire::{Kind, PREAMBLE, header, parse};
 use super::*;
 use crate::dns::{Question, Reply};
 use crate::env::{BoxFuture, Env, ListenAddress};
@@ -47,16 +49,18 @@ impl Serve for Echo {
         })
     }
 
-    fn http(&self, head: HttpHead, body: Bytes) -> BoxFuture<'static, Response> {
+    fn http(&self, head: HttpHead<'_>, body: Bytes) -> BoxFuture<'static, Response> {
         let guard = TellsItsDrop(self.dropped.lock().unwrap().take());
         let pieces = self.pieces.lock().unwrap().take();
         let stall = self.stall.lock().unwrap().take_if(|_| head.uri == "/stalls");
+        let blocks = head.uri == "/blocks";
+        let saw = format!("{} {} {:?} {:?}", head.method, head.uri, (head.token, head.agent), head.peer);
         Box::pin(async move {
             if let Some((stalled, until)) = stall {
                 stalled.send(()).unwrap();
                 until.recv().unwrap();
             }
-            if head.uri == "/blocks" {
+            if blocks {
                 std::future::pending::<()>().await;
             }
             drop(guard);
@@ -64,10 +68,7 @@ impl Serve for Echo {
                 return Response::stream(pieces);
             }
             let mut response = Response::text(StatusCode::NOT_FOUND, body);
-            response.set_header(
-                "X-Saw",
-                &format!("{} {} {:?} {:?}", head.method, head.uri, (head.token, head.agent), head.peer),
-            );
+            response.set_header("X-Saw", &saw);
             response
         })
     }
@@ -91,17 +92,29 @@ fn identity(datacenter: &str, cluster: Option<u128>) -> Identity {
 
 /// A server of data centre `dc1` and cluster 7.
 async fn start(echo: Echo) -> (std::net::SocketAddr, Arc<Counts>) {
+    start_until(echo, std::future::pending()).await
+}
+
+/// The same until `stop` resolves.
+async fn start_until(
+    echo: Echo,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> (std::net::SocketAddr, Arc<Counts>) {
     let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
     let listener = Env::real().network.listen(&any).await.unwrap();
     let ListenAddress::Tcp(address) = listener.local_address() else { panic!("it listens on TCP") };
     let counts = Arc::<Counts>::default();
-    let served = serve(listener, identity("dc1", Some(7)), Arc::new(echo), counts.clone(), std::future::pending());
+    let served = serve(listener, identity("dc1", Some(7)), Arc::new(echo), counts.clone(), stop);
     tokio::spawn(served);
     (address, counts)
 }
 
 fn pool() -> Pool {
     Pool::new(Env::real(), identity("dc1", None))
+}
+
+fn get(uri: &str) -> Head<'_> {
+    Head::Http(HttpHead { method: "GET", uri: uri.into(), ..HttpHead::default() })
 }
 
 #[tokio::test]
@@ -124,15 +137,15 @@ async fn messages_go_there_and_answers_come_back() {
 #[tokio::test]
 async fn http_requests_are_answered_as_if_they_had_come_in_there() {
     let (address, _) = start(Echo::default()).await;
-    let head = HttpHead {
-        method: "PUT".into(),
+    let head = Head::Http(HttpHead {
+        method: "PUT",
         uri: "/v1/kv/a%2Fb?cas=3".into(),
-        token: "secret".into(),
-        agent: "client-1".into(),
+        token: "secret",
+        agent: "client-1",
         peer: Some("10.0.0.9:5000".parse().unwrap()),
-    };
+    });
 
-    let response = pool().forward_http(address, head, Bytes::from_static(b"value")).await.unwrap();
+    let response = pool().forward_http(address, &head, Bytes::from_static(b"value")).await.unwrap();
 
     assert_eq!((response.status, response.whole()), (StatusCode::NOT_FOUND, b"value".as_slice()));
     let saw = response.headers["x-saw"].to_str().unwrap();
@@ -147,8 +160,7 @@ async fn a_response_that_is_streamed_arrives_bit_by_bit() {
     let (sender, pieces) = mpsc::channel(1);
     let (address, _) = start(Echo { pieces: Mutex::new(Some(pieces)), ..Echo::default() }).await;
 
-    let head = HttpHead { method: "GET".into(), ..HttpHead::default() };
-    let response = pool().forward_http(address, head, Bytes::new()).await.unwrap();
+    let response = pool().forward_http(address, &get("/"), Bytes::new()).await.unwrap();
     let Content::Stream(mut stream) = response.body else { panic!("it is streamed") };
 
     for piece in ["one", "two"] {
@@ -163,9 +175,8 @@ async fn a_response_that_is_streamed_arrives_bit_by_bit() {
 async fn a_query_nobody_waits_for_any_more_is_dropped_at_the_server() {
     let (sender, dropped) = oneshot::channel();
     let (address, counts) = start(Echo { dropped: Mutex::new(Some(sender)), ..Echo::default() }).await;
-    let head = HttpHead { method: "GET".into(), uri: "/blocks".into(), ..HttpHead::default() };
     let pool = pool();
-    let query = tokio::spawn(async move { pool.forward_http(address, head, Bytes::new()).await });
+    let query = tokio::spawn(async move { pool.forward_http(address, &get("/blocks"), Bytes::new()).await });
     while counts.served.load(Ordering::Relaxed) == 0 {
         tokio::task::yield_now().await;
     }
@@ -182,8 +193,7 @@ async fn a_thousand_blocking_queries_share_a_connection_with_others() {
     let mut blocked = tokio::task::JoinSet::new();
     for _ in 0..1000 {
         let pool = pool.clone();
-        let head = HttpHead { method: "GET".into(), uri: "/blocks".into(), ..HttpHead::default() };
-        blocked.spawn(async move { pool.forward_http(address, head, Bytes::new()).await.map(drop) });
+        blocked.spawn(async move { pool.forward_http(address, &get("/blocks"), Bytes::new()).await.map(drop) });
     }
     while counts.served.load(Ordering::Relaxed) < 1000 {
         tokio::task::yield_now().await;
@@ -206,18 +216,19 @@ async fn a_dns_question_that_makes_no_sense_is_refused() {
     assert_eq!(counts.refused.load(Ordering::Relaxed), 1);
 }
 
+fn encode(head: &impl serde::Serialize) -> Vec<u8> {
+    postcard::to_allocvec(head).unwrap()
+}
+
 #[test]
 fn the_heads_of_dns_keep_their_bytes() {
     let resolved = Resolved { seed: 5, replies: vec![("a".to_owned(), vec![7, 8])] };
     let question = Head::Dns(DnsHead { tcp: true, policy: [9].into(), resolved: Some(resolved) });
     let cases = [
-        (encode(&question), b"\x01\0\0\0\x0c\x03\x01\x01\x09\x01\x05\x01\x01a\x02\x07\x08".as_slice()),
-        (encode(&ReplyHead::Dns(DnsReply::Whole)), b"\x01\0\0\0\x02\x03\0"),
-        (encode(&ReplyHead::Dns(DnsReply::Recurse)), b"\x01\0\0\0\x02\x03\x01"),
-        (
-            encode(&ReplyHead::Dns(DnsReply::Resolve { names: vec!["a".to_owned()], seed: 5 })),
-            b"\x01\0\0\0\x06\x03\x02\x01\x01a\x05",
-        ),
+        (encode(&question), b"\x03\x01\x01\x09\x01\x05\x01\x01a\x02\x07\x08".as_slice()),
+        (encode(&ReplyHead::Dns(DnsReply::Whole)), b"\x03\0"),
+        (encode(&ReplyHead::Dns(DnsReply::Recurse)), b"\x03\x01"),
+        (encode(&ReplyHead::Dns(DnsReply::Resolve { names: vec!["a".to_owned()], seed: 5 })), b"\x03\x02\x01\x01a\x05"),
     ];
 
     for (bytes, pinned) in cases {
@@ -243,58 +254,209 @@ async fn other_data_centres_and_clusters_are_turned_away_before_anything_is_sent
     assert_eq!((counts.served.load(Ordering::Relaxed), counts.refused.load(Ordering::Relaxed)), (1, 2));
 }
 
-/// Sends these bytes as the body of one request, on a connection of its own, and returns the head of the answer.
-async fn send(address: std::net::SocketAddr, bodies: Vec<Bytes>) -> Result<ReplyHead, String> {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let stream = hyper_util::rt::TokioIo::new(stream);
-    let executor = hyper_util::rt::TokioExecutor::new();
-    let (mut open, connection) = hyper::client::conn::http2::handshake(executor, stream).await.unwrap();
-    tokio::spawn(async move { drop(connection.await) });
-    let mut last = Err("nothing was sent".to_owned());
-    for body in bodies {
-        let request = hyper::Request::post("http://lictor/").body(http_body_util::Full::new(body)).unwrap();
-        let response = open.send_request(request).await.map_err(|error| error.to_string())?;
-        last = Reader::new(response.into_body()).head().await.map_err(|error| error.to_string());
-    }
-    last
+/// A connection on which a test sees every frame.
+struct Raw {
+    stream: tokio::net::TcpStream,
+    buffer: Vec<u8>,
 }
+
+impl Raw {
+    /// A connection on which both sides have said that they speak our language, and nothing else.
+    async fn open(address: std::net::SocketAddr) -> Raw {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(&PREAMBLE).await.unwrap();
+        let mut greeting = [0; 8];
+        stream.read_exact(&mut greeting).await.unwrap();
+        assert_eq!(greeting, PREAMBLE);
+        Raw { stream, buffer: Vec::new() }
+    }
+
+    /// A connection of somebody who is known.
+    async fn known(address: std::net::SocketAddr) -> Raw {
+        let mut raw = Raw::open(address).await;
+        raw.send(Kind::Whole, 1, &hello("x")).await;
+        assert_eq!(raw.answer().await, Ok(1));
+        raw
+    }
+
+    async fn send(&mut self, kind: Kind, id: u64, body: &[u8]) {
+        let frame = [header(kind, id, body.len()).as_slice(), body].concat();
+        // The peer may have hung up, which is for the reader to see.
+        let _ = self.stream.write_all(&frame).await;
+    }
+
+    /// The next frame; `None` when the connection has ended.
+    async fn next(&mut self) -> Option<(Kind, u64, Vec<u8>)> {
+        loop {
+            if let Some((frame, size)) = parse(&self.buffer, usize::MAX).unwrap() {
+                let frame = (frame.kind, frame.id, frame.body.to_vec());
+                self.buffer.drain(..size);
+                return Some(frame);
+            }
+            if self.stream.read_buf(&mut self.buffer).await.unwrap_or(0) == 0 {
+                return None;
+            }
+        }
+    }
+
+    /// The number of the request that is answered next, or why it is not.
+    async fn answer(&mut self) -> Result<u64, String> {
+        let (kind, id, body) = self.next().await.ok_or("it hung up")?;
+        assert_eq!(kind, Kind::Whole);
+        match frame::open(&body).unwrap() {
+            (ReplyHead::Refused(why), _) => Err(why.into_owned()),
+            _ => Ok(id),
+        }
+    }
+}
+
+fn hello(node: &str) -> Vec<u8> {
+    encode(&Head::Hello(Hello { datacenter: "dc1".to_owned(), node: node.to_owned(), cluster: None }))
+}
+
+const ANONYMOUS: &str = "the first request must say who it comes from";
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_and_costs_nothing() {
     let (address, counts) = start(Echo::default()).await;
-    let hello = Hello { datacenter: "dc1".into(), node: "x".into(), cluster: None };
-    let hello = encode(&Head::Hello(hello));
     let raft = encode(&Head::Raft(Rpc::Append));
-    let with_version = |version: u8| Bytes::from([&[version], &raft[1..]].concat());
-    let with_length = |length: usize| {
-        let length = u32::try_from(length).unwrap().to_be_bytes();
-        Bytes::from([&[PROTOCOL_VERSION], length.as_slice(), &raft[5..]].concat())
-    };
     let cases = [
-        (vec![raft.clone()], "the first request must say who it comes from"),
-        (vec![hello.clone(), with_version(2)], "rpc version 2 is not known, this agent speaks 1: upgrade it"),
-        (vec![hello.clone(), with_length(HEAD_BYTES_MAX + 1)], "rpc is larger than 65536 bytes"),
-        (vec![hello.clone(), with_length(9)], "rpc ended too early: 2 of 9 bytes came"),
-        (vec![hello.clone(), Bytes::new()], "rpc ended too early: 0 of 1 bytes came"),
-        (vec![hello.clone(), Bytes::from_static(&[1, 0, 0, 0, 2, 99, 0])], "rpc cannot be read: "),
+        (Vec::new(), "rpc cannot be read: "),
+        (vec![99, 0], "rpc cannot be read: "),
+        (hello("x"), "it said already who it is"),
         (
-            vec![hello.clone(), Bytes::from_static(&[1, 0, 0, 0, 3, 1, 0, 0])],
-            "rpc cannot be read: 1 bytes follow its head",
+            [encode(&get(&"a".repeat(HEAD_BYTES_MAX - 100))), vec![7; 50]].concat()[..20].to_vec(),
+            "rpc cannot be read: ",
         ),
     ];
+    let mut raw = Raw::known(address).await;
 
-    for (bodies, why) in &cases {
-        match send(address, bodies.clone()).await {
-            Ok(ReplyHead::Refused(text)) => assert!(text.starts_with(why), "{text}"),
-            other => panic!("{why}: {other:?}"),
-        }
+    for (body, why) in &cases {
+        raw.send(Kind::Whole, 2, body).await;
+        let refused = raw.answer().await.unwrap_err();
+        assert!(refused.starts_with(why), "{refused}");
     }
     assert_eq!(counts.refused.load(Ordering::Relaxed), cases.len() as u64);
-    assert_eq!(send(address, vec![hello, raft]).await, Ok(ReplyHead::Done));
+    raw.send(Kind::Whole, 3, &raft).await;
+    assert_eq!(raw.answer().await, Ok(3));
 }
 
 #[tokio::test]
-async fn garbage_instead_of_http_ends_the_connection() {
+async fn frames_that_make_no_sense_end_the_connection() {
+    let (address, counts) = start(Echo::default()).await;
+    let long = u32::try_from(HEAD_BYTES_MAX + PAYLOAD_BYTES_MAX + 1).unwrap().to_be_bytes();
+    let cases: [&[(Kind, &[u8])]; 6] = [
+        &[(Kind::Whole, &[0; wire::BODY_BYTES_MAX + 1])],
+        &[(Kind::Begin, &[1, 2, 3])],
+        &[(Kind::Begin, &long)],
+        &[(Kind::Begin, &[0, 0, 0, 2, 1]), (Kind::More, &[1, 1])],
+        &[(Kind::Piece, &[])],
+        &[(Kind::Closing, &[])],
+    ];
+
+    for frames in cases {
+        let mut raw = Raw::known(address).await;
+        for (kind, body) in frames {
+            raw.send(*kind, 2, body).await;
+        }
+        assert_eq!(raw.next().await, None, "{frames:?}");
+    }
+    assert_eq!(counts.refused.load(Ordering::Relaxed), cases.len() as u64);
+}
+
+#[tokio::test]
+async fn another_version_is_told_which_one_is_spoken_here() {
+    let (address, counts) = start(Echo::default()).await;
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"lictor\n\x03").await.unwrap();
+    let mut answer = Vec::new();
+
+    stream.read_to_end(&mut answer).await.unwrap();
+
+    assert_eq!(answer, PREAMBLE);
+    assert_eq!(counts.refused.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_server_of_another_version_is_not_asked() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let mut stream = listener.accept().await.unwrap().0;
+        stream.write_all(b"lictor\n\x03").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+
+    let refused = pool().ask(address, Lane::Urgent, &Head::Raft(Rpc::Append), Bytes::new()).await;
+
+    let why = "rpc version 3 is not known, this agent speaks 2: upgrade it";
+    assert!(matches!(&refused, Err(CallError::NotSent(text)) if text.ends_with(why)), "{refused:?}");
+}
+
+#[tokio::test]
+async fn what_was_given_up_while_it_was_sent_is_not_missed() {
+    let (address, counts) = start(Echo::default()).await;
+    let mut raw = Raw::known(address).await;
+    raw.send(Kind::Begin, 2, &[0, 1, 0, 0, 1]).await;
+    raw.send(Kind::Cancel, 2, &[]).await;
+    raw.send(Kind::More, 2, &[0; 100]).await;
+    raw.send(Kind::Cancel, 7, &[]).await;
+
+    raw.send(Kind::Whole, 3, &encode(&Head::Raft(Rpc::Append))).await;
+
+    assert_eq!(raw.answer().await, Ok(3));
+    assert_eq!(counts.refused.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn what_comes_while_a_server_stops_is_unheard_and_what_is_under_way_is_answered() {
+    let (sender, pieces) = mpsc::channel(1);
+    let (stop, stopped) = oneshot::channel::<()>();
+    let echo = Echo { pieces: Mutex::new(Some(pieces)), ..Echo::default() };
+    let (address, _) = start_until(echo, async { drop(stopped.await) }).await;
+    let mut raw = Raw::known(address).await;
+    raw.send(Kind::Whole, 2, &encode(&get("/"))).await;
+    assert_eq!(raw.next().await.map(|(kind, id, _)| (kind, id)), Some((Kind::Stream, 2)));
+
+    stop.send(()).unwrap();
+    assert_eq!(raw.next().await, Some((Kind::Closing, 0, Vec::new())));
+    raw.send(Kind::Whole, 3, &encode(&get("/"))).await;
+
+    assert_eq!(raw.next().await, Some((Kind::Unheard, 3, Vec::new())));
+    drop(sender);
+    assert_eq!(raw.next().await, Some((Kind::End, 2, Vec::new())));
+    assert_eq!(raw.next().await, None);
+}
+
+#[tokio::test]
+async fn a_stream_that_nobody_reads_holds_up_nobody_else() {
+    let (sender, pieces) = mpsc::channel(1);
+    let (address, _) = start(Echo { pieces: Mutex::new(Some(pieces)), ..Echo::default() }).await;
+    let mut raw = Raw::known(address).await;
+    raw.send(Kind::Whole, 2, &encode(&get("/"))).await;
+    let sent = tokio::spawn(async move {
+        for _ in 0..2 * PIECES_MAX {
+            sender.send(Bytes::from_static(b"a")).await.unwrap();
+        }
+    });
+    assert_eq!(raw.next().await.map(|(kind, ..)| kind), Some(Kind::Stream));
+    for _ in 0..PIECES_MAX {
+        assert_eq!(raw.next().await, Some((Kind::Piece, 2, b"a".to_vec())));
+    }
+
+    raw.send(Kind::Whole, 3, &encode(&Head::Raft(Rpc::Append))).await;
+    assert_eq!(raw.answer().await, Ok(3));
+
+    for _ in 0..PIECES_MAX {
+        raw.send(Kind::Credit, 2, &[]).await;
+        assert_eq!(raw.next().await, Some((Kind::Piece, 2, b"a".to_vec())));
+    }
+    assert_eq!(raw.next().await, Some((Kind::End, 2, Vec::new())));
+    sent.await.unwrap();
+}
+
+#[tokio::test]
+async fn garbage_ends_the_connection() {
     let (address, counts) = start(Echo::default()).await;
     // Who only looks whether somebody listens is not refused.
     drop(tokio::net::TcpStream::connect(address).await.unwrap());
@@ -315,21 +477,12 @@ async fn garbage_instead_of_http_ends_the_connection() {
 #[tokio::test]
 async fn a_request_that_is_too_large_is_not_sent() {
     let (address, counts) = start(Echo::default()).await;
-    let large = Bytes::from(vec![0; frame::PAYLOAD_BYTES_MAX + 1]);
+    let large = Bytes::from(vec![0; PAYLOAD_BYTES_MAX + 1]);
 
     let refused = pool().ask(address, Lane::Bulk, &Head::Raft(Rpc::Append), large).await;
 
     assert!(matches!(refused, Err(CallError::NotSent(_))));
     assert_eq!(counts.served.load(Ordering::Relaxed), 0);
-}
-
-#[tokio::test]
-async fn a_body_that_is_longer_than_allowed_is_cut_off_while_it_is_read() {
-    let framed = Framed::whole(&Head::Raft(Rpc::Append), Bytes::from(vec![0; 1000]));
-    let mut reader = Reader::new(framed);
-    reader.head::<Head>().await.unwrap();
-
-    assert_eq!(reader.rest(999).await, Err(frame::FrameError::TooLarge(999)));
 }
 
 #[tokio::test]
@@ -398,21 +551,26 @@ async fn a_peer_that_falls_silent_after_its_greeting_is_given_up() {
 #[tokio::test]
 async fn strangers_get_no_room() {
     let (address, counts) = start(Echo::default()).await;
-    let hello = |node: &str| {
-        let (datacenter, node) = ("dc1".to_owned(), node.to_owned());
-        encode(&Head::Hello(Hello { datacenter, node, cluster: None }))
-    };
-    let anonymous = Ok(ReplyHead::Refused("the first request must say who it comes from".to_owned()));
-    assert_eq!(send(address, vec![hello(&"n".repeat(5000))]).await, anonymous);
-    assert_eq!(send(address, vec![Bytes::from_static(&[9; 100]), hello("n")]).await, anonymous);
-    assert_eq!(counts.refused.load(Ordering::Relaxed), 3);
+    let cases =
+        [(Kind::Whole, vec![9; 100]), (Kind::Whole, encode(&Head::Raft(Rpc::Append))), (Kind::Begin, vec![0; 9])];
+
+    for (kind, body) in cases {
+        let mut raw = Raw::open(address).await;
+        raw.send(kind, 1, &body).await;
+        assert_eq!(raw.answer().await, Err(ANONYMOUS.to_owned()));
+        assert_eq!(raw.next().await, None);
+    }
+    let mut raw = Raw::open(address).await;
+    raw.send(Kind::Whole, 1, &hello(&"n".repeat(5000))).await;
+    assert_eq!(raw.next().await, None);
+    assert_eq!(counts.refused.load(Ordering::Relaxed), 4);
 }
 
 #[tokio::test]
 async fn one_who_does_not_say_who_it_is_is_hung_up_on() {
     let (address, counts) = start(Echo::default()).await;
     let mut silent = tokio::net::TcpStream::connect(address).await.unwrap();
-    silent.write_all(b"PRI * HTTP/2.0\r\n").await.unwrap();
+    silent.write_all(&PREAMBLE[..7]).await.unwrap();
     tokio::time::pause();
     let mut answer = Vec::new();
     // However it ends, it ends.
@@ -426,9 +584,9 @@ async fn one_who_does_not_say_who_it_is_is_hung_up_on() {
 async fn many_queries_given_up_at_once_do_not_end_the_others() {
     let (address, counts) = start(Echo::default()).await;
     let pool = pool();
-    let ask = |uri: &str| {
-        let (pool, head) = (pool.clone(), HttpHead { method: "GET".into(), uri: uri.into(), ..HttpHead::default() });
-        tokio::spawn(async move { pool.forward_http(address, head, Bytes::new()).await })
+    let ask = |uri: &'static str| {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.forward_http(address, &get(uri), Bytes::new()).await })
     };
     let stays = ask("/blocks");
     let given_up: Vec<_> = (0..1_000).map(|_| ask("/blocks")).collect();
@@ -465,9 +623,9 @@ fn start_that_stalls() -> (std::net::SocketAddr, std::sync::mpsc::Sender<()>, on
 async fn queries_given_up_while_a_server_stood_still_do_not_end_the_others() {
     let (address, go_on, stalls) = start_that_stalls();
     let pool = pool();
-    let ask = |uri: &str| {
-        let (pool, head) = (pool.clone(), HttpHead { method: "GET".into(), uri: uri.into(), ..HttpHead::default() });
-        tokio::spawn(async move { pool.forward_http(address, head, Bytes::new()).await })
+    let ask = |uri: &'static str| {
+        let pool = pool.clone();
+        tokio::spawn(async move { pool.forward_http(address, &get(uri), Bytes::new()).await })
     };
     let stays = ask("/blocks");
     let stalling = ask("/stalls");
