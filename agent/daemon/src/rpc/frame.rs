@@ -147,6 +147,8 @@ pub enum FrameError {
     Damaged(String),
     /// The connection broke.
     Broken(String),
+    /// Nothing came for so long that nobody can be there.
+    Silent,
 }
 
 impl fmt::Display for FrameError {
@@ -158,6 +160,7 @@ impl fmt::Display for FrameError {
             FrameError::Foreign => f.write_str("it does not speak our language"),
             FrameError::TooLarge(max) => write!(f, "rpc is larger than {max} bytes"),
             FrameError::Damaged(why) => write!(f, "rpc cannot be read: {why}"),
+            FrameError::Silent => f.write_str("it fell silent"),
             FrameError::Broken(why) => write!(f, "rpc ended too early: {why}"),
         }
     }

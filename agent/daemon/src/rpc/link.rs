@@ -399,7 +399,7 @@ impl<T: Send> Link<T> {
                 sleep(KEEP_ALIVE_TIMEOUT).await;
             }
             if is_silent() {
-                return FrameError::Broken("it fell silent".to_owned());
+                return FrameError::Silent;
             }
         }
     }

@@ -192,7 +192,10 @@ async fn connection(
             ended = &mut served => {
                 return match ended {
                     Ok(()) => {}
-                    Err(FrameError::Broken(why)) => tracing::debug!(error = %why, "rpc connection ended"),
+                    Err(FrameError::Silent) if !caller.is_known() => desk.refuse(peer, "it does not say who it is"),
+                    Err(error @ (FrameError::Broken(_) | FrameError::Silent)) => {
+                        tracing::debug!(%error, "rpc connection ended");
+                    }
                     Err(nonsense) => desk.refuse(peer, &nonsense.to_string()),
                 };
             }

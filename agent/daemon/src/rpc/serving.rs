@@ -56,25 +56,17 @@ struct Running {
 }
 
 impl State<Works> {
-    /// Nothing new is heard, and the connection ends with the last answer.
+    /// Nothing new is heard. Whoever asks ends the connection, once it has read that and waits for nothing: if it ended
+    /// here, what is on its way would be lost without a word.
     pub fn close(&mut self) {
         if !std::mem::replace(&mut self.side.is_closing, true) {
             self.out.frame(Kind::Closing, 0, &[]);
-            self.rest();
-        }
-    }
-
-    /// Ends the connection if it was closing and nothing is under way.
-    fn rest(&mut self) {
-        if self.side.is_closing && self.side.running.is_empty() {
-            self.out.end();
         }
     }
 
     /// A request that is done with, unless it was given up before.
     fn done(&mut self, id: u64) -> Option<&mut Out> {
         self.side.running.remove(&id)?;
-        self.rest();
         Some(&mut self.out)
     }
 }
@@ -252,7 +244,6 @@ impl Serving {
             let running = if may_end { state.side.running.remove(&id) } else { None };
             // Of a long answer the rest needs not leave.
             state.out.withdraw(id);
-            state.rest();
             running?.abort
         });
         if let Some(abort) = abort {
