@@ -23,7 +23,7 @@ const KINDS: [Rpc; 9] = [
 
 /// The longest body of a frame, and the longest message, that are read.
 const BODY_BYTES_MAX: usize = 64;
-const MESSAGE_BYTES_MAX: usize = 256;
+const MESSAGE_BYTES_MAX: usize = wire::BODY_BYTES_MAX + 256;
 
 fn refused(error: &FrameError) {
     assert!(!error.to_string().is_empty());

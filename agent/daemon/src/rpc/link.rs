@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::frame::FrameError;
-use super::wire::{self, BODY_BYTES_MAX, Frame, HEADER_BYTES, Kind, PREAMBLE};
+use super::wire::{self, BODY_BYTES_MAX, Frame, HEADER_BYTES, Kind, PREAMBLE, SIZE_BYTES};
 use crate::env::Stream;
 
 /// How often a silent connection is asked whether it still lives.
@@ -69,8 +69,9 @@ pub(super) struct Out {
     heard_at: Instant,
 }
 
-/// A message of more than one frame.
+/// A message that leaves from where it is, in more than one frame if it has to.
 struct Large {
+    kind: Kind,
     id: u64,
     is_begun: bool,
     head: Bytes,
@@ -92,7 +93,7 @@ pub(super) enum Withdrawn {
 #[derive(Default)]
 struct Batch {
     small: Vec<u8>,
-    frames: Vec<([u8; HEADER_BYTES + 4], usize, Bytes, Bytes)>,
+    frames: Vec<([u8; HEADER_BYTES + SIZE_BYTES], usize, Bytes, Bytes)>,
 }
 
 impl Out {
@@ -128,7 +129,7 @@ impl Out {
         let head = Bytes::copy_from_slice(&self.small[begin + HEADER_BYTES..]);
         self.small.truncate(begin);
         self.large_bytes += head.len() + payload.len();
-        self.large.push_back(Large { id, is_begun: false, head, payload });
+        self.large.push_back(Large { kind, id, is_begun: false, head, payload });
     }
 
     /// A frame that is no message.
@@ -190,12 +191,15 @@ impl Out {
     /// The next frame of a long message.
     fn turn(&mut self, mut large: Large, batch: &mut Batch) {
         let size = large.head.len() + large.payload.len();
-        let mut header = [0; HEADER_BYTES + 4];
-        let extra = if large.is_begun { 0 } else { 4 };
+        let (kind, extra) = match large.is_begun {
+            false if size <= BODY_BYTES_MAX => (large.kind, 0),
+            false => (Kind::Begin, SIZE_BYTES),
+            true => (Kind::More, 0),
+        };
         let room = BODY_BYTES_MAX - extra;
         let head = large.head.split_to(large.head.len().min(room));
         let piece = large.payload.split_to(large.payload.len().min(room - head.len()));
-        let kind = if large.is_begun { Kind::More } else { Kind::Begin };
+        let mut header = [0; HEADER_BYTES + SIZE_BYTES];
         header[..HEADER_BYTES].copy_from_slice(&wire::header(kind, large.id, extra + head.len() + piece.len()));
         header[HEADER_BYTES..].copy_from_slice(&u32::try_from(size).expect("messages are bounded").to_be_bytes());
         self.large_bytes -= head.len() + piece.len();

@@ -36,6 +36,9 @@ const PIECE_BYTES_MAX: usize = 16 << 10;
 /// How long a request may take to arrive, and how long a connection may take to say who it is.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often it is looked which requests take too long to arrive, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
 /// The largest request of somebody who has not said who it is, in bytes: names, and nothing else.
 const HELLO_BYTES_MAX: usize = 4 << 10;
 
@@ -93,6 +96,8 @@ pub(super) struct Serving {
     link: Arc<Link<Works>>,
     /// Requests of which not everything is there, since when, and the room they take.
     partial: BTreeMap<u64, (Partial, Instant, OwnedSemaphorePermit)>,
+    /// When it was looked which of them take too long.
+    looked_at: Instant,
 }
 
 impl Drop for Serving {
@@ -151,7 +156,7 @@ impl Side for Serving {
 
 impl Serving {
     pub fn new(desk: Arc<Desk>, caller: Arc<Caller>, link: Arc<Link<Works>>) -> Self {
-        Serving { desk, caller, link, partial: BTreeMap::new() }
+        Serving { desk, caller, link, partial: BTreeMap::new(), looked_at: Instant::now() }
     }
 
     /// Waits for room for a request of so many bytes.
@@ -169,6 +174,10 @@ impl Serving {
     /// Gives up requests that take too long to arrive.
     fn drop_slow(&mut self) {
         let now = Instant::now();
+        if now < self.looked_at + LOOK_EVERY {
+            return;
+        }
+        self.looked_at = now;
         let is_slow = |_: &u64, (_, since, _): &mut (Partial, Instant, _)| now > *since + READ_TIMEOUT;
         let slow: Vec<u64> = self.partial.extract_if(.., is_slow).map(|(id, _)| id).collect();
         slow.into_iter().for_each(|id| self.refuse(id, "it came too slowly".to_owned()));

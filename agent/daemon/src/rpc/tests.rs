@@ -135,6 +135,18 @@ async fn messages_go_there_and_answers_come_back() {
 }
 
 #[tokio::test]
+async fn messages_of_every_size_go_there_and_come_back() {
+    let (address, _) = start(Echo::default()).await;
+    let (pool, frame) = (pool(), wire::BODY_BYTES_MAX);
+    let around = |size: usize| [size - 3, size - 2, size - 1, size, size + 1];
+    for size in [0, 1].into_iter().chain(around(16 << 10)).chain(around(frame)).chain(around(3 * frame)) {
+        let bytes: Bytes = (0..size).map(|place| (place % 251) as u8).collect();
+        let answer = pool.ask(address, Lane::Bulk, &Head::Raft(Rpc::Append), bytes.clone()).await;
+        assert!(answer == Ok(bytes), "{size}");
+    }
+}
+
+#[tokio::test]
 async fn http_requests_are_answered_as_if_they_had_come_in_there() {
     let (address, _) = start(Echo::default()).await;
     let head = Head::Http(HttpHead {
@@ -345,11 +357,12 @@ async fn what_makes_no_sense_is_refused_and_costs_nothing() {
 async fn frames_that_make_no_sense_end_the_connection() {
     let (address, counts) = start(Echo::default()).await;
     let long = u32::try_from(HEAD_BYTES_MAX + PAYLOAD_BYTES_MAX + 1).unwrap().to_be_bytes();
-    let cases: [&[(Kind, &[u8])]; 6] = [
+    let cases: [&[(Kind, &[u8])]; 7] = [
         &[(Kind::Whole, &[0; wire::BODY_BYTES_MAX + 1])],
         &[(Kind::Begin, &[1, 2, 3])],
         &[(Kind::Begin, &long)],
-        &[(Kind::Begin, &[0, 0, 0, 2, 1]), (Kind::More, &[1, 1])],
+        &[(Kind::Begin, &[0, 0, 0, 2, 1])],
+        &[(Kind::Begin, &[0, 1, 0, 1, 1]), (Kind::More, &[0; wire::BODY_BYTES_MAX]), (Kind::More, &[1])],
         &[(Kind::Piece, &[])],
         &[(Kind::Closing, &[])],
     ];
@@ -397,7 +410,7 @@ async fn a_server_of_another_version_is_not_asked() {
 async fn what_was_given_up_while_it_was_sent_is_not_missed() {
     let (address, counts) = start(Echo::default()).await;
     let mut raw = Raw::known(address).await;
-    raw.send(Kind::Begin, 2, &[0, 1, 0, 0, 1]).await;
+    raw.send(Kind::Begin, 2, &[0, 1, 0, 1, 1]).await;
     raw.send(Kind::Cancel, 2, &[]).await;
     raw.send(Kind::More, 2, &[0; 100]).await;
     raw.send(Kind::Cancel, 7, &[]).await;

@@ -20,6 +20,9 @@ pub const BODY_BYTES_MAX: usize = 64 << 10;
 /// The bytes in front of a body.
 pub const HEADER_BYTES: usize = 13;
 
+/// The bytes that say how long a message is that is longer than a frame.
+pub const SIZE_BYTES: usize = 4;
+
 /// What a frame is. Numbers are only added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -133,13 +136,17 @@ impl Partial {
     /// How long the message is that begins with the body of [`Kind::Begin`].
     ///
     /// # Errors
-    /// It is longer than `max` bytes, or does not say how long it is.
+    /// It is longer than `max` bytes, would fit into a frame, or does not say how long it is.
     pub fn size(body: &[u8], max: usize) -> Result<usize, FrameError> {
-        let Some((size, _)) = body.split_first_chunk::<4>() else {
+        let Some((size, _)) = body.split_first_chunk::<SIZE_BYTES>() else {
             return Err(FrameError::Damaged("a message does not say how long it is".to_owned()));
         };
-        let size = usize::try_from(u32::from_be_bytes(*size)).unwrap_or(usize::MAX);
-        if size > max { Err(FrameError::TooLarge(max)) } else { Ok(size) }
+        match usize::try_from(u32::from_be_bytes(*size)).unwrap_or(usize::MAX) {
+            // Each takes room from the budget, so there can't be many.
+            ..=BODY_BYTES_MAX => Err(FrameError::Damaged("a message that would fit into a frame does not".to_owned())),
+            size if size > max => Err(FrameError::TooLarge(max)),
+            size => Ok(size),
+        }
     }
 
     /// A message of which this is the body of [`Kind::Begin`].
@@ -148,7 +155,7 @@ impl Partial {
     /// As [`Partial::size`] and [`Partial::add`].
     pub fn begin(body: &[u8], max: usize) -> Result<Partial, FrameError> {
         let mut partial = Partial { size: Partial::size(body, max)?, bytes: Vec::new() };
-        partial.add(&body[4..])?;
+        partial.add(&body[SIZE_BYTES..])?;
         Ok(partial)
     }
 
@@ -213,13 +220,15 @@ mod tests {
 
     #[test]
     fn a_long_message_is_put_together_and_no_longer_than_it_said() {
-        let mut partial = Partial::begin(b"\0\0\0\x05ab", 5).unwrap();
-        partial.add(b"cd").unwrap();
+        let size = BODY_BYTES_MAX + 3;
+        let begin = |size: usize| [u32::try_from(size).unwrap().to_be_bytes().as_slice(), b"ab"].concat();
+        let mut partial = Partial::begin(&begin(size), size).unwrap();
+        partial.add(&[b'c'; BODY_BYTES_MAX]).unwrap();
         assert!(!partial.is_whole() && partial.add(b"ef").is_err());
         partial.add(b"e").unwrap();
         assert!(partial.is_whole());
-        assert_eq!(partial.into_bytes(), b"abcde");
-        assert_eq!(Partial::begin(b"\0\0\0\x05ab", 4).unwrap_err(), FrameError::TooLarge(4));
-        assert!(Partial::begin(b"\0\0\0", 4).is_err() && Partial::begin(b"\0\0\0\x01ab", 4).is_err());
+        assert_eq!(partial.into_bytes().len(), size);
+        assert_eq!(Partial::begin(&begin(size), size - 1).unwrap_err(), FrameError::TooLarge(size - 1));
+        assert!(Partial::begin(b"\0\0\0", size).is_err() && Partial::begin(&begin(BODY_BYTES_MAX), size).is_err());
     }
 }
