@@ -126,10 +126,13 @@ impl Side for Serving {
         match kind {
             Kind::Whole => {
                 let permit = self.room(body.len()).await?;
-                self.request(id, body, None, permit).await;
+                self.request(id, body, None, permit).await?;
             }
             Kind::Begin | Kind::More if !self.caller.is_known() => self.refuse(id, ANONYMOUS.to_owned()),
             Kind::Begin => {
+                if self.partial.contains_key(&id) {
+                    return Err(again(id));
+                }
                 let permit = self.room(Partial::size(body, HEAD_BYTES_MAX + PAYLOAD_BYTES_MAX)?).await?;
                 let partial = Partial::begin(body, HEAD_BYTES_MAX + PAYLOAD_BYTES_MAX)?;
                 self.partial.insert(id, (partial, Instant::now(), permit));
@@ -141,7 +144,7 @@ impl Side for Serving {
                 if partial.is_whole() {
                     let (partial, _, permit) = self.partial.remove(&id).expect("it was there");
                     let message = Bytes::from(partial.into_bytes());
-                    self.request(id, &message, Some(&message), permit).await;
+                    self.request(id, &message, Some(&message), permit).await?;
                 }
             }
             Kind::Cancel => self.cancel(id),
@@ -192,13 +195,30 @@ impl Serving {
     }
 
     /// Answers a request at once, or has a task answer it. A long one is kept where it is, in `whole`.
-    async fn request(&self, id: u64, message: &[u8], whole: Option<&Bytes>, permit: OwnedSemaphorePermit) {
-        let count = self.link.with(|state| if state.side.is_closing { None } else { Some(state.side.running.len()) });
-        match count {
-            None => return self.link.with(|state| state.out.frame(Kind::Unheard, id, &[])),
-            Some(REQUESTS_MAX..) => return self.refuse(id, "there are too many requests at once".to_owned()),
-            Some(_) => {}
+    async fn request(
+        &self,
+        id: u64,
+        message: &[u8],
+        whole: Option<&Bytes>,
+        permit: OwnedSemaphorePermit,
+    ) -> Result<(), FrameError> {
+        let is_full = self.link.with(|State { out, side }| match side {
+            Works { is_closing: true, .. } => {
+                out.frame(Kind::Unheard, id, &[]);
+                Ok(None)
+            }
+            Works { running, .. } if running.contains_key(&id) => Err(again(id)),
+            Works { running, .. } => Ok(Some(running.len() >= REQUESTS_MAX)),
+        })?;
+        match is_full {
+            Some(false) => self.begin(id, message, whole, permit).await,
+            Some(true) => self.refuse(id, "there are too many requests at once".to_owned()),
+            None => {}
         }
+        Ok(())
+    }
+
+    async fn begin(&self, id: u64, message: &[u8], whole: Option<&Bytes>, permit: OwnedSemaphorePermit) {
         let (head, payload) = match frame::open::<Head<'_>>(message) {
             Ok(opened) => opened,
             Err(error) if self.caller.is_known() => return self.refuse(id, error.to_string()),
@@ -277,6 +297,10 @@ impl Serving {
             }
         })
     }
+}
+
+fn again(id: u64) -> FrameError {
+    FrameError::Damaged(format!("there is a request {id} already"))
 }
 
 fn put_http(out: &mut Out, id: u64, response: &Response) {
