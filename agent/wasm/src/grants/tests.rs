@@ -1,3 +1,5 @@
+//! What a grant lets through and what not: addresses, names, URLs, folders.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Which schemas are taken, and what they say of a config.
+
 use super::*;
 use serde_json::json;
 
