@@ -15,12 +15,21 @@ pub fn connect(address: &str, timeout: Duration) -> Result<TcpStream> {
         address.to_socket_addrs().with_context(|| format!("could not resolve {address}"))?.take(8).collect();
     let mut last = anyhow!("could not resolve {address}: no addresses");
     for candidate in addresses {
-        match TcpStream::connect_timeout(&candidate, timeout) {
+        match connect_to(candidate, timeout) {
             Ok(stream) => return Ok(stream),
             Err(error) => last = anyhow!(error).context(format!("could not connect to {candidate}")),
         }
     }
     Err(last)
+}
+
+/// Under WASI the wait ends without an error also when the connection was refused: what came of it must be asked for.
+fn connect_to(address: SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, timeout)?;
+    match stream.take_error()? {
+        Some(error) => Err(error),
+        None => stream.peer_addr().map(|_| stream),
+    }
 }
 
 /// A stream that gives at most so many bytes: whoever is at the other end cannot keep a check reading.

@@ -10,7 +10,9 @@ pub mod command_case;
 pub mod guests;
 pub mod http;
 pub mod namespaces;
+pub mod plugins;
 pub mod pool;
+pub mod servers;
 pub mod story;
 
 pub use agent::{Agent, Binary};
