@@ -12,7 +12,7 @@
 #![allow(unsafe_code)]
 
 use crate::log::LogLevel;
-use crate::plugin::Digest;
+use agent_core::plugin::digest::Digest;
 #[cfg(feature = "compiler")]
 use ring::digest;
 use ring::hmac;
@@ -104,7 +104,7 @@ impl Cache {
     }
 
     fn name(&self, digest: Digest) -> String {
-        format!("{digest}-{}{SUFFIX}", self.engine)
+        format!("{}-{}{SUFFIX}", digest.hex(), self.engine)
     }
 
     fn open(&self, name: &str, engine: &Engine) -> io::Result<Component> {
@@ -167,7 +167,7 @@ impl Cache {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         let used: Vec<String> = {
             let counts = self.lock();
-            counts.keys().copied().chain([just_kept]).map(|digest| digest.to_string()).collect()
+            counts.keys().copied().chain([just_kept]).map(|digest| digest.hex()).collect()
         };
         let own = format!(".{}.new", std::process::id());
         let mut unused = Vec::new();

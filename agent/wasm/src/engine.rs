@@ -1,19 +1,21 @@
 //! The engine's settings and the thread that ticks it.
 //!
 //! All of a host's runs share one engine for native code and, once something portable is loaded, one for Pulley's bytecode. An epoch passes
-//! every [`TICK`] while something runs, which is how a spinning guest is interrupted; when nothing ran for a while the thread sleeps.
+//! every [`TICK`] that guests hold threads, which is how a spinning guest is interrupted.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Thread;
 use std::time::Duration;
 use wasmtime::{Config, Engine, EngineWeak};
 
 /// How often epochs pass: how long a guest can hold a thread, and how late CPU time is noticed.
 const TICK: Duration = Duration::from_millis(10);
-
-/// Ticks without a run before the thread sleeps. Waking it costs more than a tick, so checks that follow each other closely find it awake.
-const IDLE_TICKS_MAX: u32 = 20;
 
 /// Stack of a guest. wasmtime's own 512 KiB let CPython and SpiderMonkey run, with little left for deep recursion in scripts; this is address
 /// space, and only pages that were touched are memory.
@@ -67,87 +69,89 @@ pub(crate) fn triple(target: crate::Target) -> &'static str {
     }
 }
 
-/// Makes epochs pass while something runs. The thread ends when this is dropped.
-pub(crate) struct Ticker {
-    shared: Arc<Ticks>,
-    thread: Thread,
-}
+/// Makes epochs pass while guests hold threads. Its own thread ends when this is dropped.
+///
+/// A timer of the kernel is set when a guest gets a thread and unset when the last one gives its thread back, so a run that is over within
+/// a tick, or waits, wakes nobody: on an idle machine a thread that wakes costs more than a short run.
+pub(crate) struct Ticker(Arc<Ticks>);
 
 struct Ticks {
-    running: AtomicUsize,
-    asleep: AtomicBool,
+    /// How many guests hold a thread. The timer is set and unset under this lock, so it is always as the number says.
+    running: Mutex<usize>,
+    timer: OwnedFd,
     ended: AtomicBool,
     engines: Mutex<Vec<EngineWeak>>,
 }
 
 impl Ticker {
-    pub(crate) fn start() -> std::io::Result<Ticker> {
-        let shared = Arc::new(Ticks {
-            running: AtomicUsize::new(0),
-            asleep: AtomicBool::new(false),
+    pub(crate) fn start() -> io::Result<Ticker> {
+        let ticks = Arc::new(Ticks {
+            running: Mutex::new(0),
+            timer: timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?,
             ended: AtomicBool::new(false),
             engines: Mutex::new(Vec::new()),
         });
-        let ticks = shared.clone();
+        let same = ticks.clone();
         let thread = std::thread::Builder::new().name("plugin-ticks".to_owned()).stack_size(64 << 10);
-        let thread = thread.spawn(move || ticks.run())?.thread().clone();
-        Ok(Ticker { shared, thread })
+        thread.spawn(move || same.run())?;
+        Ok(Ticker(ticks))
     }
 
     pub(crate) fn add(&self, engine: &Engine) {
-        self.shared.engines.lock().unwrap_or_else(PoisonError::into_inner).push(engine.weak());
+        self.0.engines.lock().unwrap_or_else(PoisonError::into_inner).push(engine.weak());
     }
 
-    /// Says that a run is in progress until the returned value is dropped.
-    pub(crate) fn enter(&self) -> Running {
-        self.shared.running.fetch_add(1, Ordering::SeqCst);
-        if self.shared.asleep.load(Ordering::SeqCst) {
-            self.thread.unpark();
+    /// Says that a guest holds a thread until the returned value is dropped.
+    pub(crate) fn enter(&self) -> Running<'_> {
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        if *running == 0 {
+            self.0.set(Some(TICK));
         }
-        Running(self.shared.clone())
+        *running += 1;
+        Running(&self.0)
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
-        self.shared.ended.store(true, Ordering::SeqCst);
-        self.thread.unpark();
+        self.0.ended.store(true, Ordering::SeqCst);
+        self.0.set(Some(Duration::from_nanos(1)));
     }
 }
 
-/// A run in progress.
-pub(crate) struct Running(Arc<Ticks>);
+/// A guest that holds a thread.
+pub(crate) struct Running<'a>(&'a Ticks);
 
-impl Drop for Running {
+impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Ordering::SeqCst);
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        *running -= 1;
+        if *running == 0 {
+            self.0.set(None);
+        }
     }
 }
 
 impl Ticks {
+    /// Lets the timer pass this often from now on, or not any more. What passed before is forgotten.
+    fn set(&self, every: Option<Duration>) {
+        let every = every.unwrap_or_default();
+        let every = Timespec { tv_sec: every.as_secs() as i64, tv_nsec: every.subsec_nanos().into() };
+        let times = Itimerspec { it_interval: every, it_value: every };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &times).expect("an open timer takes a valid time");
+    }
+
     fn run(&self) {
-        let mut idle = 0;
+        let mut passed = [0; 8];
         while !self.ended.load(Ordering::SeqCst) {
-            match self.running.load(Ordering::SeqCst) {
-                0 => idle += 1,
-                _ => idle = 0,
+            match rustix::io::read(&self.timer, &mut passed) {
+                Ok(_) => {}
+                // A signal; or what can't be, and then the guests are still bounded by their polls.
+                Err(Errno::INTR) => continue,
+                Err(_) => return,
             }
-            if idle > IDLE_TICKS_MAX {
-                self.sleep();
-                idle = 0;
-            }
-            std::thread::park_timeout(TICK);
             let engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
             engines.iter().filter_map(EngineWeak::upgrade).for_each(|engine| engine.increment_epoch());
         }
-    }
-
-    /// Sleeps until a run begins. Both sides write their flag before they read the other's, so one of them sees.
-    fn sleep(&self) {
-        self.asleep.store(true, Ordering::SeqCst);
-        while self.running.load(Ordering::SeqCst) == 0 && !self.ended.load(Ordering::SeqCst) {
-            std::thread::park();
-        }
-        self.asleep.store(false, Ordering::SeqCst);
     }
 }

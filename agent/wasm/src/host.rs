@@ -7,12 +7,14 @@ use crate::limits::Budget;
 use crate::load::{self, Template};
 use crate::log::{LogLine, PluginLog};
 use crate::lookup::Lookup;
-use crate::plugin::{Digest, Plugin};
+use crate::plugin::Plugin;
 use crate::state::{self, RunState};
+use agent_core::plugin::digest::Digest;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
 
@@ -87,7 +89,7 @@ impl Target {
 }
 
 impl Host {
-    /// Makes a host. Starts one thread, which sleeps whenever no plugin runs.
+    /// Makes a host. Starts one thread, which sleeps unless a plugin computes for long.
     pub fn new(settings: HostSettings) -> Result<Host, HostError> {
         let failed = |error: wasmtime::Error| HostError(format!("{error:#}"));
         let native = engine::native().and_then(Machine::new).map_err(failed)?;
@@ -113,6 +115,7 @@ impl Host {
     pub async fn load(&self, component: Vec<u8>) -> Result<Plugin, LoadError> {
         load::is_component(&component)?;
         let one = self.shared.compiling.clone().acquire_owned().await.expect("the semaphore is never closed");
+        let begun = Instant::now();
         let shared = self.shared.clone();
         let loaded = off_the_runtime(move || {
             // Held until the work is done, which it is also when nobody waits for it any more.
@@ -123,7 +126,7 @@ impl Host {
             Ok((digest, template))
         });
         let (digest, template) = loaded.await?;
-        self.plugin(digest, self.shared.native.engine.clone(), template).await
+        self.plugin(digest, self.shared.native.engine.clone(), template, begun).await
     }
 
     /// Loads what [`Host::compile`] made (`.cwasm`), on the caller's word that it is so.
@@ -137,6 +140,7 @@ impl Host {
         if !Self::is_compiled(&compiled) {
             return Err(LoadError::NotAComponent("it is not what `lictor plugin compile` writes".to_owned()));
         }
+        let begun = Instant::now();
         let shared = self.shared.clone();
         let loaded = off_the_runtime(move || {
             let digest = Digest::of(&compiled);
@@ -153,7 +157,7 @@ impl Host {
             Ok((digest, machine.engine.clone(), template))
         });
         let (digest, engine, template) = loaded.await?;
-        self.plugin(digest, engine, template).await
+        self.plugin(digest, engine, template, begun).await
     }
 
     /// Whether a file is one that was compiled ahead (`.cwasm`), by its first bytes.
@@ -161,19 +165,22 @@ impl Host {
         Engine::detect_precompiled(file) == Some(wasmtime::Precompiled::Component)
     }
 
-    /// Compiles a component ahead for a target. Takes seconds for large ones: call it off the runtime.
-    #[cfg(feature = "compiler")]
+    /// Compiles a component ahead for a target. Takes seconds for large ones: call it off the runtime. Without the feature `compiler` it
+    /// says where there is one.
     pub fn compile(component: &[u8], target: Target) -> Result<Vec<u8>, LoadError> {
         load::is_component(component)?;
-        let failed = |error: wasmtime::Error| LoadError::DoesNotCompile(format!("{error:#}"));
-        let config = engine::config(Some(engine::triple(target))).map_err(failed)?;
-        let engine = Engine::new(&config).map_err(failed)?;
-        engine.precompile_component(component).map_err(failed)
+        ahead(component, target)
     }
 
-    async fn plugin(&self, digest: Digest, engine: Engine, template: Template) -> Result<Plugin, LoadError> {
+    async fn plugin(
+        &self,
+        digest: Digest,
+        engine: Engine,
+        template: Template,
+        begun: Instant,
+    ) -> Result<Plugin, LoadError> {
         let description = load::describe(&self.shared, &engine, &template).await?;
-        Ok(Plugin::new(self.shared.clone(), digest, engine, template, description))
+        Ok(Plugin::new(self.shared.clone(), digest, engine, template, description, begun.elapsed()))
     }
 
     /// Memory that running plugins hold at this moment, in bytes: 0 when none runs.
@@ -241,6 +248,19 @@ fn compile(
 
 #[cfg(not(feature = "compiler"))]
 fn compile(_: &Engine, _: &[u8], _: impl FnOnce(&[u8]) -> Option<Component>) -> Result<Component, LoadError> {
+    Err(LoadError::NeedsCompiler)
+}
+
+#[cfg(feature = "compiler")]
+fn ahead(component: &[u8], target: Target) -> Result<Vec<u8>, LoadError> {
+    let failed = |error: wasmtime::Error| LoadError::DoesNotCompile(format!("{error:#}"));
+    let config = engine::config(Some(engine::triple(target))).map_err(failed)?;
+    let engine = Engine::new(&config).map_err(failed)?;
+    engine.precompile_component(component).map_err(failed)
+}
+
+#[cfg(not(feature = "compiler"))]
+fn ahead(_: &[u8], _: Target) -> Result<Vec<u8>, LoadError> {
     Err(LoadError::NeedsCompiler)
 }
 

@@ -35,7 +35,7 @@ pub use limits::Limits;
 pub use log::{LogLevel, LogLine, NoLog, PluginLog};
 pub use lookup::{Addresses, Lookup, SystemLookup};
 pub use outcome::{CheckOutcome, File, Metric, MetricKind, Ran, RenderRequest, Status, Usage};
-pub use plugin::{Digest, Plugin, World};
+pub use plugin::{Plugin, World};
 
 /// Different things one render may read. Reads past that answer `invalid`.
 pub const READS_MAX: usize = 1024;

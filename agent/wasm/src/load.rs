@@ -143,9 +143,8 @@ pub(crate) async fn describe(
     };
     let mut run = Run::prepare(start).await.map_err(LoadError::Describe)?;
     let clock = run.clock.clone();
-    let running = shared.ticker.enter();
     let ended = clock
-        .bound(limits.wall, async {
+        .bound(&shared.ticker, limits.wall, async {
             match template {
                 Template::Check(pre) => {
                     let instance = pre.instantiate_async(&mut run.store).await?;
@@ -158,7 +157,6 @@ pub(crate) async fn describe(
             }
         })
         .await;
-    drop(running);
     let said = run.finish(ended).result.map_err(LoadError::Describe)?;
     description::checked(said)
 }

@@ -7,34 +7,11 @@ use crate::host::Shared;
 use crate::load::Template;
 use crate::run::{Run, Start, not_started};
 use crate::{CheckOutcome, Failure, FailureKind, File, Grants, Limits, Ran, RenderRequest, results};
+use agent_core::plugin::digest::Digest;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 use wasmtime::Engine;
-
-/// The SHA-256 of a plugin's file.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Digest(pub [u8; 32]);
-
-impl Digest {
-    /// The digest of a file's bytes.
-    pub fn of(bytes: &[u8]) -> Digest {
-        let mut digest = [0; 32];
-        digest.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, bytes).as_ref());
-        Digest(digest)
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Digest({self})")
-    }
-}
 
 /// The worlds of `wit/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +35,7 @@ struct Inner {
     name: Arc<str>,
     digest: Digest,
     description: Description,
+    loaded_in: Duration,
 }
 
 impl Drop for Inner {
@@ -73,15 +51,21 @@ impl Plugin {
         engine: Engine,
         template: Template,
         description: Description,
+        loaded_in: Duration,
     ) -> Plugin {
         shared.in_use(digest, true);
         let name = description.name.as_str().into();
-        Plugin { inner: Arc::new(Inner { shared, engine, template, name, digest, description }) }
+        Plugin { inner: Arc::new(Inner { shared, engine, template, name, digest, description, loaded_in }) }
     }
 
     /// The SHA-256 of the file it was loaded from.
     pub fn digest(&self) -> Digest {
         self.inner.digest
+    }
+
+    /// How long it took to load: to read or compile its code, to link it, and to ask what it is. Waiting for others to load is not counted.
+    pub fn loaded_in(&self) -> Duration {
+        self.inner.loaded_in
     }
 
     /// What it is for.
@@ -113,13 +97,11 @@ impl Plugin {
             Ok(run) => run,
             Err(failure) => return not_started(failure),
         };
-        let running = self.inner.shared.ticker.enter();
-        let ended = run.clock.clone().bound(limits.wall, async {
+        let ended = run.clock.clone().bound(&self.inner.shared.ticker, limits.wall, async {
             let instance = pre.instantiate_async(&mut run.store).await?;
             instance.lictor_plugin_check().call_run(&mut run.store, config).await
         });
         let ended = ended.await;
-        drop(running);
         run.finish(ended).map(|outcome| Ok(results::outcome(outcome, limits)))
     }
 
@@ -141,13 +123,11 @@ impl Plugin {
         };
         let RenderRequest { config, template, node, datacenter } = request;
         let request = renderer::Request { config, template, node, datacenter };
-        let running = self.inner.shared.ticker.enter();
-        let ended = run.clock.clone().bound(limits.wall, async {
+        let ended = run.clock.clone().bound(&self.inner.shared.ticker, limits.wall, async {
             let instance = pre.instantiate_async(&mut run.store).await?;
             instance.lictor_plugin_renderer().call_render(&mut run.store, &request).await
         });
         let ended = ended.await;
-        drop(running);
         run.finish(ended).map(|rendered| results::files(rendered, limits))
     }
 

@@ -4,6 +4,7 @@
 //! epoch passes inside the guest and after each poll.
 
 use crate::catalog::Catalog;
+use crate::engine::Ticker;
 use crate::failure::{Denials, Failure, FailureKind};
 use crate::host::Shared;
 use crate::http::Http;
@@ -238,10 +239,11 @@ impl CpuClock {
     /// Runs a future until it is ready, or used its CPU time, or its wall time is over.
     pub(crate) async fn bound<T>(
         self: Arc<Self>,
+        ticker: &Ticker,
         wall: Duration,
         future: impl Future<Output = T> + Send,
     ) -> Result<T, Ended> {
-        let metered = Metered { clock: self, future: Box::pin(future) };
+        let metered = Metered { clock: self, ticker, future: Box::pin(future) };
         tokio::time::timeout(wall, metered).await.unwrap_or(Err(Ended::Wall))
     }
 
@@ -261,18 +263,21 @@ fn thread_cpu_ns() -> u64 {
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
-struct Metered<F> {
+struct Metered<'a, F> {
     clock: Arc<CpuClock>,
+    ticker: &'a Ticker,
     future: Pin<Box<F>>,
 }
 
-impl<F: Future> Future for Metered<F> {
+impl<F: Future> Future for Metered<'_, F> {
     type Output = Result<F::Output, Ended>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let begin = thread_cpu_ns();
         self.clock.since.store(begin, Ordering::Relaxed);
+        let running = self.ticker.enter();
         let polled = self.future.as_mut().poll(cx);
+        drop(running);
         let took = thread_cpu_ns().saturating_sub(begin);
         let spent = self.clock.spent.fetch_add(took, Ordering::Relaxed) + took;
         match polled {

@@ -97,6 +97,7 @@ impl Target for ByWayOf<'_> {
             let one = one?;
             Ok(Usage {
                 cpu: sum.cpu + one.cpu,
+                children: sum.children + one.children,
                 written: sum.written + one.written,
                 resident: sum.resident.max(one.resident),
                 anonymous: sum.anonymous.max(one.anonymous),

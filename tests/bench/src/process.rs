@@ -19,6 +19,8 @@ const DESCRIPTORS: u64 = 20_000;
 pub struct Usage {
     /// User and system time since its start.
     pub cpu: Duration,
+    /// The same of its children that have ended and were waited for.
+    pub children: Duration,
     /// Bytes it caused to be sent to the disk since its start (`write_bytes`).
     pub written: u64,
     /// Bytes of memory in use, shared pages of its binary included (`VmRSS`).
@@ -34,8 +36,10 @@ pub struct Usage {
 pub fn usage(id: u32) -> io::Result<Usage> {
     let read = |name: &str| fs::read_to_string(format!("/proc/{id}/{name}"));
     let status = read("status")?;
+    let (cpu, children) = cpu(&read("stat")?).ok_or_else(|| io::Error::other("/proc/PID/stat has an unknown shape"))?;
     Ok(Usage {
-        cpu: cpu(&read("stat")?).ok_or_else(|| io::Error::other("/proc/PID/stat has an unknown shape"))?,
+        cpu,
+        children,
         written: number_after(&read("io")?, "write_bytes:"),
         resident: number_after(&status, "VmRSS:") * 1024,
         anonymous: number_after(&status, "RssAnon:") * 1024,
@@ -50,13 +54,16 @@ pub fn own_usage() -> io::Result<Usage> {
     usage(std::process::id())
 }
 
-/// Fields 14 and 15 of `/proc/PID/stat`, counted behind the name, which may contain anything.
-fn cpu(stat: &str) -> Option<Duration> {
+/// Fields 14 to 17 of `/proc/PID/stat`, its own and its children's, counted behind the name, which may contain anything.
+fn cpu(stat: &str) -> Option<(Duration, Duration)> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_ascii_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(Duration::from_millis(10 * (user + system)))
+    let mut both = || -> Option<Duration> {
+        let user: u64 = fields.next()?.parse().ok()?;
+        let system: u64 = fields.next()?.parse().ok()?;
+        Some(Duration::from_millis(10 * (user + system)))
+    };
+    Some((both()?, both()?))
 }
 
 /// The number behind a label at the start of a line; zero when the kernel does not tell.
@@ -102,8 +109,8 @@ mod tests {
 
     #[test]
     fn processor_time_is_found_behind_any_name() {
-        let stat = "12 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 1 0 100";
-        assert_eq!(cpu(stat), Some(Duration::from_secs(2)));
+        let stat = "12 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 30 20 20 0 1 0 100";
+        assert_eq!(cpu(stat), Some((Duration::from_secs(2), Duration::from_millis(500))));
     }
 
     #[test]

@@ -45,8 +45,8 @@ pub const DISK: Metric = metric("on disk", "MiB");
 pub const SHARE: Metric = metric("CPU", "% of a core");
 /// Bytes caused to be written in a stretch of time.
 pub const TOTAL_WRITTEN: Metric = metric("written in all", "KiB");
-/// Resident memory a watcher adds.
-pub const WATCHER: Metric = metric("memory", "KiB each");
+/// Resident memory that one more adds: a watcher, a plugin.
+pub const EACH: Metric = metric("memory", "KiB each");
 /// Anonymous memory a watcher adds.
 pub const WATCHER_ANONYMOUS: Metric = metric("anonymous memory", "KiB each");
 /// Clients that met an error.

@@ -83,6 +83,9 @@ limits { http_max_conns_per_client = 15000 }
 /// Where its standard output goes, in its folder.
 const OUTPUT: &str = "output";
 
+/// What an agent's configuration has beyond what all have, in its folder.
+const MORE: &str = "more.hcl";
+
 /// A running process. Dropping it ends the process and removes its folder.
 pub struct Subject {
     /// Who it is.
@@ -168,6 +171,16 @@ impl Subject {
             let last: Vec<_> = said.lines().skip(from).collect();
             io::Error::other(format!("{error}\n{}", last.join("\n")))
         })
+    }
+
+    /// Writes what an agent shall have in its configuration beyond what all have, and starts it again with that until it leads.
+    ///
+    /// # Errors
+    /// It does not stop, cannot be started, or does not lead in time.
+    pub fn configure(&mut self, options: &Options, more: &str) -> io::Result<()> {
+        fs::write(self.folder.path().join(MORE), more)?;
+        self.restart(options)?;
+        self.wait_for_leadership()
     }
 
     /// Stops it as an operator does, and starts it again on the same data without waiting.
@@ -304,6 +317,10 @@ fn arguments(mode: Mode, role: &Role, address: Ipv4Addr, folder: &Path) -> io::R
     fs::write(&file, format!("{CONFIGURATION}{performance}"))?;
     let mut words = vec!["agent".to_owned(), format!("-bind={address}"), format!("-client={address}")];
     words.push(format!("-config-file={}", file.display()));
+    let more = folder.join(MORE);
+    if more.exists() {
+        words.push(format!("-config-file={}", more.display()));
+    }
     if mode == Mode::Dev {
         words.push("-dev".to_owned());
         return Ok(words);

@@ -1,9 +1,10 @@
 //! What lictor promises at least, line by line, and whether this run kept it.
 
 use crate::options::Kind;
-use crate::parts::{catalog, cluster, dns, failover, idle, key, pool, register, restart, soak, start, watch};
+use crate::parts::{catalog, cluster, dns, failover, idle, key, plugin, pool, register, restart, soak, start, watch};
 use crate::report::{
-    ANONYMOUS, DISK, ERRORS, GROWTH, Metric, RATE, RESIDENT, Report, SHARE, TIME, TOTAL_WRITTEN, WATCHER, WORST, number,
+    ANONYMOUS, CPU, DISK, EACH, ERRORS, GROWTH, Metric, RATE, RESIDENT, Report, SHARE, TIME, TOTAL_WRITTEN, WORST,
+    number,
 };
 
 #[derive(Clone, Copy, Debug)]
@@ -38,11 +39,11 @@ const TARGETS: &[(&str, Metric, Bound)] = &[
     (idle::IDLE, ANONYMOUS, Bound::Share(0.5)),
     (idle::IDLE, SHARE, Bound::Share(1.0 / 3.0)),
     (idle::IDLE, TOTAL_WRITTEN, Bound::AtMost(0.0)),
-    (watch::ONE_KEY, WATCHER, Bound::Share(1.0 / 3.0)),
-    (watch::ONE_KEY, WATCHER, Bound::AtMost(25.0)),
+    (watch::ONE_KEY, EACH, Bound::Share(1.0 / 3.0)),
+    (watch::ONE_KEY, EACH, Bound::AtMost(25.0)),
     (watch::ONE_KEY_AWAKE, TIME, Bound::AtMost(150.0)),
-    (watch::MANY_KEYS, WATCHER, Bound::Share(1.0 / 3.0)),
-    (watch::MANY_KEYS, WATCHER, Bound::AtMost(25.0)),
+    (watch::MANY_KEYS, EACH, Bound::Share(1.0 / 3.0)),
+    (watch::MANY_KEYS, EACH, Bound::AtMost(25.0)),
     (watch::MANY_KEYS_AWAKE, TIME, Bound::AtMost(150.0)),
     (watch::ALL_KEYS_AWAKE, TIME, Bound::AtMost(150.0)),
     (cluster::PUT, RATE, Bound::Times(3.0)),
@@ -60,6 +61,11 @@ const TARGETS: &[(&str, Metric, Bound)] = &[
     (pool::CLIENT, SHARE, Bound::Share(0.5)),
     (pool::SERVER, TOTAL_WRITTEN, Bound::AtMost(0.0)),
     (pool::CLIENT, TOTAL_WRITTEN, Bound::AtMost(0.0)),
+    (plugin::CHECKS, CPU, Bound::Share(0.05)),
+    (plugin::CHECKS, SHARE, Bound::AtMost(5.0)),
+    (plugin::NATIVE, WORST, Bound::AtMost(100.0)),
+    (plugin::LOAD, TIME, Bound::AtMost(20.0)),
+    (plugin::LOADED, EACH, Bound::AtMost(2048.0)),
     (soak::SOAK, ERRORS, Bound::AtMost(0.0)),
     (soak::SOAK, WORST, Bound::AtMost(1000.0)),
     (soak::SOAK, GROWTH, Bound::AtMost(10.0)),

@@ -33,9 +33,11 @@ pub fn padded(component: &[u8], bytes: usize) -> Vec<u8> {
 
 /// Tests run as processes of their own at the same time: cargo's lock lets one of them build.
 fn build() -> PathBuf {
-    let program = env::current_exe().expect("a running test has a path");
-    let profile = program.parent().and_then(Path::parent).expect("tests run from a target folder");
-    let target = profile.with_file_name("guests");
+    let program = env::current_exe().expect("a running program has a path");
+    let folder = program.parent().expect("a program lies in a folder");
+    // Tests run from `target/PROFILE/deps`, the benchmark from `target/PROFILE`.
+    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    let target = profile.expect("cargo builds into a target folder").with_file_name("guests");
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/Cargo.toml");
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--locked", "--release", "--target", "wasm32-wasip2", "--manifest-path"])

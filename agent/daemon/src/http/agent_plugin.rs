@@ -37,6 +37,8 @@ struct VersionView {
     name: String,
     version: String,
     summary: String,
+    /// How long it took to load.
+    load_ms: f64,
 }
 
 #[derive(Serialize)]
@@ -76,6 +78,7 @@ fn view(slot: &Slot) -> PluginView {
             name: description.name.clone(),
             version: description.version.clone(),
             summary: description.summary.clone(),
+            load_ms: (serving.plugin.loaded_in().as_secs_f64() * 1e6).round() / 1e3,
         }
     });
     let trials = slot.settings.trials;

@@ -4,30 +4,11 @@ use agent_wasm::{
     Addresses, CheckOutcome, Failure, Grants, Host, HostSettings, Limits, LogLevel, LogLine, Lookup, NetworkGrant,
     Plugin, PluginLog, Ran, UrlGrant,
 };
+use real::guests::guest;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, Mutex, OnceLock};
-
-/// The component of a guest in `tests/guests`.
-pub fn guest(name: &str) -> Vec<u8> {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guests");
-        let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/guests/Cargo.toml");
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--locked", "--release", "--target", "wasm32-wasip2", "--manifest-path"])
-            .arg(manifest)
-            .env("CARGO_TARGET_DIR", &target)
-            .env_remove("RUSTFLAGS")
-            .env_remove("CARGO_ENCODED_RUSTFLAGS")
-            .status();
-        assert!(built.expect("cargo runs").success(), "the guests build");
-        target.join("wasm32-wasip2/release")
-    });
-    std::fs::read(folder.join(format!("{name}.wasm"))).expect("the guest was built")
-}
+use std::sync::{Arc, Mutex};
 
 /// What plugins and the host logged: plugin, subject, level, message.
 #[derive(Default)]

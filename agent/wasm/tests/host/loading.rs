@@ -1,8 +1,9 @@
 //! What is not a plugin of ours is refused, and says why.
 
-use crate::fixture::{Fixture, guest};
+use crate::fixture::Fixture;
 use agent_wasm::{Grants, Host, Limits, LoadError, Target, World};
 use proptest::prelude::*;
+use real::guests::guest;
 
 #[tokio::test]
 async fn a_loaded_plugin_says_what_it_is() {

@@ -6,6 +6,7 @@ pub mod dns;
 pub mod failover;
 pub mod idle;
 pub mod key;
+pub mod plugin;
 pub mod pool;
 pub mod register;
 pub mod restart;
@@ -63,6 +64,7 @@ pub const PARTS: &[Part] = &[
     part("watch", "10 000 blocking queries, on one key and on as many keys", ALL, watch::watch),
     part("cluster-put", "durable writes on three servers, 64 clients", STORES, cluster::put),
     part("cluster-get", "reads through a follower and through a client agent, 64 clients", BOTH, cluster::get),
+    part("plugin", "checks that do nothing, 100 a second: plugins here, scripts in Consul", BOTH, plugin::plugin),
     part("failover", "kill -9 of the leader of three servers", BOTH, failover::failover),
     Part { long: true, ..part("pool", "a pool of three servers and 97 clients, idle", BOTH, pool::pool) },
     Part { long: true, ..part("soak", "full load from 256 connections", &[Kind::Lictor], soak::soak) },

@@ -8,7 +8,7 @@ use crate::histogram::Histogram;
 use crate::http::each;
 use crate::options::{Kind, Options};
 use crate::process::Usage;
-use crate::report::{CPU, Figure, Metric, TIME, WATCHER, WATCHER_ANONYMOUS};
+use crate::report::{CPU, EACH, Figure, Metric, TIME, WATCHER_ANONYMOUS};
 use crate::subject::{Mode, Subject, Target};
 use crate::wire;
 
@@ -50,7 +50,7 @@ pub fn watch(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
 fn memory(line: &'static str, before: Usage, after: Usage) -> [Figure; 2] {
     let each = |after: u64, before: u64| (after as f64 - before as f64) / 1024.0 / WATCHERS as f64;
     [
-        figure(line, WATCHER, each(after.resident, before.resident)),
+        figure(line, EACH, each(after.resident, before.resident)),
         figure(line, WATCHER_ANONYMOUS, each(after.anonymous, before.anonymous)),
     ]
 }
