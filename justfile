@@ -21,9 +21,11 @@ fmt:
 lint:
     cargo clippy --workspace --all-targets --quiet -- -D warnings
 
-# Licences and banned crates (no network needed beyond the registry).
+# Licences and banned crates of the agent and of the plugins (no network needed beyond the registry).
 deny:
     cargo deny --all-features check --hide-inclusion-graph bans licenses sources
+    cargo deny --manifest-path plugins/Cargo.toml --target wasm32-wasip2 --all-features check \
+        --hide-inclusion-graph --allow license-not-encountered bans licenses sources
 
 # Build the binaries and run every test: rules, storage, simulator, real processes and clients.
 test *ARGS: plugins
