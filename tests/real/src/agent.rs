@@ -80,6 +80,18 @@ impl Agent {
         Agent::spawn(Command::new(binary.path()), address, arguments)
     }
 
+    /// Starts `lictor agent` as a member of a cluster whose addresses are `seeds`, with a data directory below `folder`. Elections are quick.
+    pub fn start_member(folder: &Path, name: &str, address: Ipv4Addr, seeds: &[Ipv4Addr], more: &[&str]) -> Agent {
+        let quick = config_file(folder, "quick.hcl", "performance { raft_multiplier = 1 }");
+        let mut arguments =
+            vec![format!("-node={name}"), format!("-config-file={quick}"), "-retry-interval=1s".to_owned()];
+        arguments.push(format!("-data-dir={}", folder.join(name).display()));
+        arguments.extend(seeds.iter().map(|seed| format!("-retry-join={seed}")));
+        arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        Agent::start_at(address, Binary::Lictor, &arguments)
+    }
+
     /// Starts `lictor agent` on a host of a private network, with these environment variables and arguments.
     pub fn start_on(host: &Host, variables: &[(&str, String)], arguments: &[String]) -> Agent {
         let mut command = host.command(&Binary::Lictor.path());
@@ -182,6 +194,15 @@ impl Agent {
     pub fn said(&mut self) -> &[String] {
         self.said.extend(self.lines.try_iter());
         &self.said
+    }
+
+    /// Runs `lictor` with these words against this agent; returns whether it succeeded, and what it said.
+    pub fn command(&self, words: &[&str]) -> (bool, String) {
+        let address = format!("http://{}:8500", self.address);
+        let ran = Command::new(Binary::Lictor.path()).args(words).env("CONSUL_HTTP_ADDR", address).output();
+        let ran = ran.expect("the binary can be started");
+        let said = [ran.stdout, ran.stderr].concat();
+        (ran.status.success(), String::from_utf8_lossy(&said).into_owned())
     }
 
     /// The process id.

@@ -1,9 +1,14 @@
-//! The components of `tests/guests`, built when a test needs them first, and versions made of them.
+//! The components of `tests/guests`, built when a test needs them first, versions made of them, and what agents say of them.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
+
+use serde_json::Value;
+
+use crate::http::{get, get_until};
 
 /// The component of a guest.
 ///
@@ -29,6 +34,34 @@ pub fn padded(component: &[u8], bytes: usize) -> Vec<u8> {
     let head = [0, leb(0) | 0x80, leb(1) | 0x80, leb(2) | 0x80, leb(3), 1, b'p'];
     let padding = (0_u32..).flat_map(|number| number.wrapping_mul(2_654_435_761).to_le_bytes());
     component.iter().copied().chain(head).chain(padding).take(bytes).collect()
+}
+
+/// Writes a file into a folder, or over one that is there; returns its path as words of a command have it.
+///
+/// # Panics
+/// When the folder can't be written.
+pub fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
+    let path = folder.join(name);
+    fs::write(&path, bytes).expect("the folder can be written");
+    path.display().to_string()
+}
+
+/// What an agent shows of its only plugin.
+///
+/// # Panics
+/// When the agent does not answer.
+pub fn plugin(address: Ipv4Addr) -> Value {
+    get(address, "/v1/agent/plugins")[0].take()
+}
+
+/// Waits until the only check of a service has this status; returns its output.
+///
+/// # Panics
+/// When it does not come to that.
+pub fn wait_for_status(address: Ipv4Addr, service: &str, status: &str) -> String {
+    let path = format!("/v1/health/checks/{service}");
+    let found = get_until(address, &path, |found| found[0]["Status"] == status);
+    found[0]["Output"].as_str().unwrap_or_default().to_owned()
 }
 
 /// Tests run as processes of their own at the same time: cargo's lock lets one of them build.

@@ -4,6 +4,8 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// One connection to an agent's HTTP API.
 pub struct Connection {
     stream: BufReader<TcpStream>,
@@ -139,5 +141,43 @@ impl Connection {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(line.trim_end().to_owned()),
         }
+    }
+}
+
+/// One request over a connection of its own.
+///
+/// # Panics
+/// When the agent does not answer.
+pub fn request(address: Ipv4Addr, method: &str, path: &str, body: &[u8]) -> Response {
+    let mut connection = Connection::open(address).expect("the agent accepts connections");
+    connection.request(method, path, body).expect("the agent answers")
+}
+
+/// What is there to be read.
+///
+/// # Panics
+/// When the answer is not JSON with status 200; shows what it is.
+pub fn get(address: Ipv4Addr, path: &str) -> Value {
+    let answer = request(address, "GET", path, b"");
+    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+    serde_json::from_str(&answer.text()).expect("JSON")
+}
+
+/// Asks, by blocking queries, until the answer is as wanted.
+///
+/// # Panics
+/// When nothing changes any more.
+pub fn get_until(address: Ipv4Addr, path: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
+    let mut connection = Connection::open(address).expect("the agent accepts connections");
+    let mut index = "0".to_owned();
+    loop {
+        let answer = connection.request("GET", &format!("{path}?wait=30s&index={index}"), b"").expect("an answer");
+        let found: Value = serde_json::from_str(&answer.text()).expect("JSON");
+        if is_wanted(&found) {
+            return found;
+        }
+        let next = answer.header("x-consul-index").expect("a read has an index").to_owned();
+        assert_ne!(next, index, "nothing changes any more: {found}");
+        index = next;
     }
 }

@@ -5,55 +5,29 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use real::agent::{Agent, Binary, config_file, own_address};
-use real::guests::{another_version, guest, padded};
-use real::http::{Connection, Response};
+use real::agent::{Agent, Binary, own_address};
+use real::guests::{another_version, guest, padded, write};
+use real::http::{get, request};
 use serde_json::Value;
 
 /// As `agent_core::state::plugin::CHUNK_BYTES`.
 const CHUNK_BYTES: usize = 256 << 10;
 
-fn arguments(folder: &Path, name: &str, seeds: &[Ipv4Addr]) -> Vec<String> {
-    let quick = config_file(folder, "quick.hcl", "performance { raft_multiplier = 1 }");
-    let data_dir = format!("-data-dir={}", folder.join(name).display());
-    let mut arguments = vec![format!("-node={name}"), format!("-config-file={quick}"), data_dir];
-    arguments.push("-retry-interval=1s".to_owned());
-    arguments.extend(seeds.iter().map(|seed| format!("-retry-join={seed}")));
-    arguments
-}
-
-fn start(address: Ipv4Addr, arguments: &[String]) -> Agent {
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    Agent::start_at(address, Binary::Lictor, &arguments)
-}
-
 /// Three servers that agree on a leader, and a client that knows them.
 fn cluster(folder: &Path) -> (Vec<Agent>, Agent) {
     let addresses = [own_address(), own_address(), own_address()];
     let server = |(name, address): (&&str, Ipv4Addr)| {
-        let more = ["-server", "-bootstrap-expect=3"].map(str::to_owned);
-        start(address, &[arguments(folder, name, &addresses), more.to_vec()].concat())
+        Agent::start_member(folder, name, address, &addresses, &["-server", "-bootstrap-expect=3"])
     };
     let mut servers: Vec<Agent> = ["one", "two", "three"].iter().zip(addresses).map(server).collect();
     for server in &mut servers {
         server.wait_for_line("New leader elected");
     }
-    let mut client = start(own_address(), &arguments(folder, "client", &addresses));
+    let mut client = Agent::start_member(folder, "client", own_address(), &addresses, &[]);
     for _ in 0..servers.len() {
         client.wait_for_line("Adding server");
     }
     (servers, client)
-}
-
-fn request(address: Ipv4Addr, method: &str, path: &str, body: &[u8]) -> Response {
-    let mut connection = Connection::open(address).expect("the agent accepts connections");
-    connection.request(method, path, body).expect("the agent answers")
-}
-
-fn get(address: Ipv4Addr, path: &str) -> Value {
-    let answer = request(address, "GET", path, b"");
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    serde_json::from_str(&answer.text()).expect("JSON")
 }
 
 fn text(value: &Value) -> &str {
@@ -82,12 +56,6 @@ fn large() -> Vec<u8> {
 /// A plugin of some ten kilobytes.
 fn small() -> Vec<u8> {
     another_version(&guest("trivial"), 2)
-}
-
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
-    let path = folder.join(name);
-    std::fs::write(&path, bytes).expect("a temporary folder is writable");
-    path.display().to_string()
 }
 
 /// The whole file, chunk by chunk.
@@ -139,9 +107,9 @@ fn a_push_through_a_client_survives_the_leader_and_is_fetched_from_the_others() 
 #[test]
 fn plugins_outlive_a_restart_and_an_interrupted_push_goes_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let alone = [arguments(folder.path(), "one", &[]), ["-server", "-bootstrap"].map(str::to_owned).to_vec()].concat();
     let address = own_address();
-    let mut server = start(address, &alone);
+    let start = || Agent::start_member(folder.path(), "one", address, &[], &["-server", "-bootstrap"]);
+    let mut server = start();
     server.wait_for_leadership();
     let small_file = write(folder.path(), "small.wasm", &small());
     let pushed = printed(plugin(address, &["push", &small_file, "-name=small", "-version=1.2.3"])).0;
@@ -159,7 +127,7 @@ fn plugins_outlive_a_restart_and_an_interrupted_push_goes_on() {
     }
 
     server.kill();
-    let mut server = start(address, &alone);
+    let mut server = start();
     server.wait_for_leadership();
 
     let (out, err) = printed(plugin(address, &["push", "-name=large", &file]));

@@ -220,7 +220,7 @@ fn limits(config: &Config) -> Limits {
         response_headers: config.http.response_headers.clone(),
         blocked: config.http.block_endpoints.clone(),
         writers: config.http.allow_write_http_from.clone(),
-        plugin_trust: Vec::new(),
+        plugin_trust: config.plugins.trusted.clone(),
     }
 }
 
