@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::namespaces::Host;
 use crate::pool::until;
+use crate::tools::programs_folder;
 
 /// The longest an agent may take to lead, to stop, or to say an expected line.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,13 +34,7 @@ impl Binary {
     /// When it is not there, with the command that puts it there.
     pub fn path(self) -> PathBuf {
         let path = match self {
-            // Test binaries lie in <target>/<profile>/deps, the agent and programs of ours beside that folder.
-            Binary::Lictor => {
-                let program = env::current_exe().expect("a running test has a path");
-                let folder = program.parent().expect("programs lie in a folder");
-                let above = folder.parent().expect("tests run from a target folder");
-                if folder.ends_with("deps") { above.join("lictor") } else { folder.join("lictor") }
-            }
+            Binary::Lictor => programs_folder().join("lictor"),
             Binary::Consul => {
                 let home = PathBuf::from(env::var_os("HOME").expect("HOME is set"));
                 let cache = env::var_os("PEERS_CACHE").map_or(home.join(".cache/lictor-peers"), PathBuf::from);

@@ -1,14 +1,15 @@
 //! The components of `tests/guests`, built when a test needs them first, versions made of them, and what agents say of them.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::{env, fs};
 
 use serde_json::Value;
 
 use crate::http::{get, get_until};
+use crate::tools::target_folder;
 
 /// The component of a guest.
 ///
@@ -66,11 +67,7 @@ pub fn wait_for_status(address: Ipv4Addr, service: &str, status: &str) -> String
 
 /// Tests run as processes of their own at the same time: cargo's lock lets one of them build.
 fn build() -> PathBuf {
-    let program = env::current_exe().expect("a running program has a path");
-    let folder = program.parent().expect("a program lies in a folder");
-    // Tests run from `target/PROFILE/deps`, the benchmark from `target/PROFILE`.
-    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
-    let target = profile.expect("cargo builds into a target folder").with_file_name("guests");
+    let target = target_folder().join("guests");
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../guests/Cargo.toml");
     let built = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--locked", "--release", "--target", "wasm32-wasip2", "--manifest-path"])

@@ -12,7 +12,9 @@ pub mod http;
 pub mod namespaces;
 pub mod plugins;
 pub mod pool;
+pub mod readme;
 pub mod servers;
 pub mod story;
+pub mod tools;
 
 pub use agent::{Agent, Binary};

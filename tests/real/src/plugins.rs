@@ -1,22 +1,17 @@
 //! The plugins of this repository on agents: built components, what they are granted, and what their checks say.
 //! `servers.rs` has what they are tried against.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::{env, fs};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::agent::{Agent, Binary, PATIENCE, config_file};
-use crate::http::{Connection, Response};
+use crate::http::{Response, get, request};
 use crate::pool::until;
-
-/// The target folder of this build.
-pub fn target_folder() -> PathBuf {
-    let program = env::current_exe().expect("a running test has a path");
-    program.ancestors().nth(3).expect("tests lie in <target>/<profile>/deps").to_owned()
-}
+use crate::tools::target_folder;
 
 /// Where `just plugins` put a component.
 ///
@@ -83,8 +78,7 @@ impl PluginAgent {
 
     /// One request.
     pub fn request(&self, method: &str, path: &str, body: &Value) -> Response {
-        let mut connection = Connection::open(self.agent.address).expect("the agent accepts connections");
-        connection.request(method, path, body.to_string().as_bytes()).expect("the agent answers")
+        request(self.agent.address, method, path, body.to_string().as_bytes())
     }
 
     /// Registers a check.
@@ -97,11 +91,21 @@ impl PluginAgent {
         assert_eq!(answer.status, 200, "{body}: {}", answer.text());
     }
 
+    /// Waits until a check has this status, with this part in its output.
+    ///
+    /// # Panics
+    /// When that does not come.
+    pub fn wait_for(&self, name: &str, status: &str, part: &str) {
+        until(PATIENCE, &format!("check {name} that is {status} and says {part:?}"), || {
+            let (found, output) = self.outcome(name);
+            (found == status && output.contains(part)).then_some(())
+        });
+    }
+
     /// The status and output of a check once it ran.
     pub fn outcome(&self, name: &str) -> (String, String) {
         until(PATIENCE, "outcome of the check", || {
-            let checks = self.request("GET", "/v1/agent/checks", &Value::Null).text();
-            let checks: Value = serde_json::from_str(&checks).expect("JSON");
+            let checks = get(self.agent.address, "/v1/agent/checks");
             let field = |field: &str| checks[name][field].as_str().unwrap_or_default().to_owned();
             let (status, output) = (field("Status"), field("Output"));
             (!output.is_empty()).then_some((status, output))

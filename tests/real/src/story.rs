@@ -1,11 +1,12 @@
 //! The same client program told to two agents: its transcripts must be equal.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::Command;
-use std::{env, fs};
 
 use crate::agent::{Agent, Binary};
+use crate::tools::tools_folder;
 
 /// A client program under `clients/`.
 #[derive(Clone, Copy, Debug)]
@@ -19,8 +20,7 @@ pub enum Story {
 impl Story {
     fn command(self, address: Ipv4Addr) -> Command {
         let clients = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("clients");
-        let home = PathBuf::from(env::var_os("HOME").expect("HOME is set"));
-        let tools = env::var_os("LICTOR_TOOLS").map_or(home.join(".cache/lictor/tools"), PathBuf::from);
+        let tools = tools_folder();
         let mut command = match self {
             Story::Python => Command::new(tools.join("python/bin/python")),
             Story::Npm => Command::new("node"),
