@@ -1,6 +1,6 @@
 //! The part of JSON Schema (draft 2020-12) that `wit/about.wit` lists: parsed strictly, so that nothing a plugin demands goes unchecked.
 //!
-//! A schema is bounded when it is parsed (size, depth, rules); checking a value costs at most rules times values. Keywords for people (`title`,
+//! A schema is bounded when it is parsed (size, depth, weight); checking a value costs at most its weight times values. Keywords for people (`title`,
 //! `description`, `default`, `examples`, `$schema`) are skipped; any other unknown keyword is an error with its JSON pointer (RFC 6901).
 
 mod check;
@@ -15,8 +15,8 @@ use std::fmt;
 pub const TEXT_BYTES_MAX: usize = 64 << 10;
 /// Schemas within schemas.
 pub const DEPTH_MAX: usize = 32;
-/// Schemas in one schema, itself included.
-pub const RULES_MAX: usize = 1024;
+/// What one schema may weigh: each schema in it, itself included, each value of `enum` and each name of `required` one, a pattern sixteen.
+pub const WEIGHT_MAX: usize = 1024;
 /// Messages of one check.
 pub const MESSAGES_MAX: usize = 16;
 

@@ -1,12 +1,14 @@
 //! From a schema's text to rules, or the first thing that is wrong with it.
 
-use super::{Bound, DEPTH_MAX, RULES_MAX, Rule, SchemaError, TEXT_BYTES_MAX, Type, below};
+use super::{Bound, DEPTH_MAX, Rule, SchemaError, TEXT_BYTES_MAX, Type, WEIGHT_MAX, below};
 use regex::{Regex, RegexBuilder};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of a compiled pattern.
 const PATTERN_BYTES_MAX: usize = 256 << 10;
+/// What a pattern weighs: 64 of them may take 16 MiB.
+const PATTERN_WEIGHT: usize = 16;
 
 pub(super) fn parse(text: &str) -> Result<Rule, SchemaError> {
     if text.len() > TEXT_BYTES_MAX {
@@ -16,7 +18,7 @@ pub(super) fn parse(text: &str) -> Result<Rule, SchemaError> {
         return Ok(Rule { types: Some([Type::Object].into()), ..Rule::default() });
     }
     let value: Value = serde_json::from_str(text).map_err(|e| error("", format!("is not JSON: {e}")))?;
-    let root = Parser { rules: 0 }.rule("", &value, 0)?;
+    let root = Parser { weight: 0 }.rule("", &value, 0)?;
     let allows_objects = root.types.as_ref().is_none_or(|types| types.contains(&Type::Object));
     match allows_objects && !root.never {
         true => Ok(root),
@@ -29,15 +31,12 @@ fn error(pointer: &str, reason: String) -> SchemaError {
 }
 
 struct Parser {
-    rules: usize,
+    weight: usize,
 }
 
 impl Parser {
     fn rule(&mut self, at: &str, value: &Value, depth: usize) -> Result<Rule, SchemaError> {
-        self.rules += 1;
-        if self.rules > RULES_MAX {
-            return Err(error(at, format!("is one schema too many: {RULES_MAX} may be in one")));
-        }
+        self.add(at, 1)?;
         if depth > DEPTH_MAX {
             return Err(error(at, format!("is nested more than {DEPTH_MAX} deep")));
         }
@@ -45,6 +44,19 @@ impl Parser {
             Value::Bool(allowed) => Ok(Rule { never: !allowed, ..Rule::default() }),
             Value::Object(keywords) => self.keywords(at, keywords, depth),
             _ => Err(error(at, "must be an object, true or false".to_owned())),
+        }
+    }
+
+    fn add(&mut self, at: &str, weight: usize) -> Result<(), SchemaError> {
+        self.weight += weight;
+        match self.weight > WEIGHT_MAX {
+            true => Err(error(
+                at,
+                format!(
+                    "is too much: a schema may hold {WEIGHT_MAX} schemas, values and names, and a pattern counts as {PATTERN_WEIGHT}"
+                ),
+            )),
+            false => Ok(()),
         }
     }
 
@@ -56,12 +68,12 @@ impl Parser {
                 "title" | "description" | "default" | "examples" | "$schema" => {}
                 "type" => rule.types = Some(types(at, value)?),
                 "properties" => rule.properties = self.properties(at, value, depth)?,
-                "required" => rule.required = names(at, value)?,
+                "required" => rule.required = self.names(at, value)?,
                 "additionalProperties" => rule.additional = Some(Box::new(self.rule(at, value, depth + 1)?)),
                 "items" => rule.items = Some(Box::new(self.rule(at, value, depth + 1)?)),
                 "minItems" => rule.min_items = Some(count(at, value)?),
                 "maxItems" => rule.max_items = Some(count(at, value)?),
-                "enum" => rule.one_of_values = Some(join(rule.one_of_values.take(), list(at, value)?.clone())),
+                "enum" => rule.one_of_values = Some(join(rule.one_of_values.take(), self.values(at, value)?)),
                 "const" => rule.one_of_values = Some(join(rule.one_of_values.take(), vec![value.clone()])),
                 "minimum" => rule.minimum = Some(number(at, value)?),
                 "maximum" => rule.maximum = Some(number(at, value)?),
@@ -69,7 +81,7 @@ impl Parser {
                 "exclusiveMaximum" => rule.exclusive_maximum = Some(number(at, value)?),
                 "minLength" => rule.min_length = Some(count(at, value)?),
                 "maxLength" => rule.max_length = Some(count(at, value)?),
-                "pattern" => rule.pattern = Some(pattern(at, value)?),
+                "pattern" => rule.pattern = Some(self.pattern(at, value)?),
                 "anyOf" => rule.any_of = self.any_of(at, value, depth)?,
                 _ => {
                     return Err(error(
@@ -95,6 +107,26 @@ impl Parser {
     fn any_of(&mut self, at: &str, value: &Value, depth: usize) -> Result<Vec<Rule>, SchemaError> {
         let schemas = list(at, value)?.iter().enumerate();
         schemas.map(|(i, value)| self.rule(&below(at, &i.to_string()), value, depth + 1)).collect()
+    }
+
+    fn values(&mut self, at: &str, value: &Value) -> Result<Vec<Value>, SchemaError> {
+        let values = list(at, value)?;
+        self.add(at, values.len())?;
+        Ok(values.clone())
+    }
+
+    fn names(&mut self, at: &str, value: &Value) -> Result<Vec<String>, SchemaError> {
+        let wrong = || error(at, "must be a list of strings".to_owned());
+        let names = value.as_array().ok_or_else(wrong)?;
+        self.add(at, names.len())?;
+        names.iter().map(|name| name.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
+    }
+
+    fn pattern(&mut self, at: &str, value: &Value) -> Result<Regex, SchemaError> {
+        let text = value.as_str().ok_or_else(|| error(at, "must be a string".to_owned()))?;
+        self.add(at, PATTERN_WEIGHT)?;
+        let built = RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX).build();
+        built.map_err(|why| error(at, format!("is not a pattern that can be used: {why}")))
     }
 }
 
@@ -126,11 +158,6 @@ fn list<'a>(at: &str, value: &'a Value) -> Result<&'a Vec<Value>, SchemaError> {
     }
 }
 
-fn names(at: &str, value: &Value) -> Result<Vec<String>, SchemaError> {
-    let wrong = || error(at, "must be a list of strings".to_owned());
-    value.as_array().ok_or_else(wrong)?.iter().map(|v| v.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
-}
-
 fn count(at: &str, value: &Value) -> Result<u64, SchemaError> {
     value.as_u64().ok_or_else(|| error(at, "must be a whole number, not negative".to_owned()))
 }
@@ -140,10 +167,4 @@ fn number(at: &str, value: &Value) -> Result<Bound, SchemaError> {
         Value::Number(number) => Ok(number.clone()),
         _ => Err(error(at, "must be a number".to_owned())),
     }
-}
-
-fn pattern(at: &str, value: &Value) -> Result<Regex, SchemaError> {
-    let text = value.as_str().ok_or_else(|| error(at, "must be a string".to_owned()))?;
-    let built = RegexBuilder::new(text).size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX).build();
-    built.map_err(|e| error(at, format!("is not a pattern that can be used: {e}")))
 }

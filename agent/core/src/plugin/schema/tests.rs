@@ -100,8 +100,15 @@ fn schemas_and_messages_are_bounded() {
     assert!(refused(" ".repeat(TEXT_BYTES_MAX + 1)).contains("longer than 64 KiB"));
     let deep = (0..DEPTH_MAX + 1).fold(json!({}), |inner, _| json!({"items": inner}));
     assert!(refused(deep.to_string()).contains("nested more than 32 deep"));
-    let wide: Vec<Value> = (0..RULES_MAX).map(|_| json!({})).collect();
-    assert!(refused(json!({"anyOf": wide}).to_string()).contains("one schema too many"));
+    let wide: Vec<Value> = (0..WEIGHT_MAX).map(|_| json!({})).collect();
+    let values: Vec<usize> = (0..WEIGHT_MAX).collect();
+    let names: Vec<String> = values.iter().map(ToString::to_string).collect();
+    let patterns: Vec<Value> = (0..WEIGHT_MAX / 16).map(|_| json!({"pattern": "a"})).collect();
+    for heavy in
+        [json!({"anyOf": wide}), json!({"enum": values}), json!({"required": names}), json!({"anyOf": patterns})]
+    {
+        assert!(refused(heavy.to_string()).contains("is too much: a schema may hold 1024"), "{heavy}");
+    }
     assert!(refused(json!({"pattern": "(\\w{100}){100}"}).to_string()).contains("not a pattern"));
 
     let strings = parsed(json!({"additionalProperties": {"type": "string"}}));
