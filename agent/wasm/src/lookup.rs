@@ -1,8 +1,9 @@
 //! How names become addresses, for sockets and for HTTP: one trait, so that both ask the same and tests can change the answer.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::pin::Pin;
+use tokio::sync::Semaphore;
 
 /// Addresses that are on their way.
 pub type Addresses = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
@@ -13,6 +14,12 @@ pub trait Lookup: Send + Sync {
     fn lookup(&self, name: &str) -> Addresses;
 }
 
+/// Names that are looked up at a time, in the whole process. Each holds a thread of the runtime for as long as the resolver takes, also when
+/// nobody waits for it any more, and other parts of the agent need these threads too.
+const AT_A_TIME_MAX: usize = 32;
+
+static AT_A_TIME: Semaphore = Semaphore::const_new(AT_A_TIME_MAX);
+
 /// The host's resolver.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemLookup;
@@ -21,8 +28,13 @@ impl Lookup for SystemLookup {
     fn lookup(&self, name: &str) -> Addresses {
         let name = name.to_owned();
         Box::pin(async move {
-            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            Ok(found.map(|address| address.ip().to_canonical()).collect())
+            let one = AT_A_TIME.acquire().await.map_err(io::Error::other)?;
+            let found = tokio::task::spawn_blocking(move || {
+                let _one = one;
+                let found = (name.as_str(), 0).to_socket_addrs()?;
+                Ok(found.map(|address| address.ip().to_canonical()).collect())
+            });
+            found.await.map_err(io::Error::other)?
         })
     }
 }

@@ -18,27 +18,43 @@ use wasmtime_wasi::sockets::{SocketAddrUse, WasiSocketsCtxView};
 
 /// Addresses of a name that a guest sees.
 const ADDRESSES_MAX: usize = 64;
+/// Names that a run may look up. Half of what may be looked up at a time in the process, so that one run does not keep all others waiting.
+const NAMES_MAX: u32 = 16;
 
 /// Counts what a run opens.
 #[derive(Debug)]
 pub(crate) struct Opened {
     left: AtomicU32,
     max: u32,
+    names_left: AtomicU32,
 }
 
 impl Opened {
     pub(crate) fn new(max: u32) -> Arc<Opened> {
-        Arc::new(Opened { left: AtomicU32::new(max), max })
+        Arc::new(Opened { left: AtomicU32::new(max), max, names_left: AtomicU32::new(NAMES_MAX) })
     }
 
     /// Takes one of what may be opened, or notes that there is none left.
     pub(crate) fn take(&self, denials: &Denials) -> bool {
-        let taken = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        let taken = take_one(&self.left);
         if !taken {
             denials.add(|| format!("was refused more than its {} sockets and requests (limits.sockets)", self.max));
         }
         taken
     }
+
+    /// Takes one of the names that may be looked up, or notes that there is none left.
+    fn take_name(&self, denials: &Denials) -> bool {
+        let taken = take_one(&self.names_left);
+        if !taken {
+            denials.add(|| format!("was refused to look up more than {NAMES_MAX} names"));
+        }
+        taken
+    }
+}
+
+fn take_one(left: &AtomicU32) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
 /// Whether a guest may do this with this address. Binding is allowed only as connecting and sending need it: to any address and port the
@@ -168,6 +184,7 @@ impl ip_name_lookup::Host for Sockets<'_> {
         let found = match literal {
             Ok(ip) => Found { pending: None, found: Ok(vec![ip].into_iter()) },
             Err(_) if name.is_empty() || name.len() > 255 => return Err(ErrorCode::InvalidArgument.into()),
+            Err(_) if !self.opened.take_name(self.denials) => return Err(ErrorCode::AccessDenied.into()),
             Err(_) => Found { pending: Some(self.lookup.lookup(&name)), found: Err(ErrorCode::WouldBlock) },
         };
         let found = self.wasi.table.push(found)?;
