@@ -53,8 +53,8 @@ impl Limits {
             (Duration::from_millis(10)..=Duration::from_secs(3600)).contains(wall),
             "limits.wall must be 10 ms to 1 hour, such as \"10s\"",
         )?;
-        within(*output_bytes <= 1 << 20, "limits.output must be at most 1 MiB for a check")?;
-        within(*files_bytes <= 64 << 20, "limits.output must be at most 64 MiB for a renderer")?;
+        within(*output_bytes <= 1 << 20, "limits.output must be at most 1 MiB")?;
+        within(*files_bytes <= 64 << 20, "limits.files must be at most 64 MiB")?;
         within(*sockets <= 256, "limits.sockets must be at most 256")
     }
 }

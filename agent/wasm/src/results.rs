@@ -73,7 +73,7 @@ pub(crate) fn files(rendered: Result<Vec<renderer::File>, String>, limits: &Limi
     let size: u64 = files.iter().map(|file| (file.path.len() + file.content.len()) as u64).sum();
     if size > limits.files_bytes {
         return broken(format!(
-            "its files have {}, and {} are allowed; raise limits.output",
+            "its files have {}, and {} are allowed; raise limits.files",
             bytes(size),
             bytes(limits.files_bytes)
         ));

@@ -158,7 +158,7 @@ fn limits(declared: &Limits, run: &Run<'_>) -> Limits {
         limits.wall = limits.wall.min(timeout);
     }
     if let Some(bytes) = run.output_bytes_max {
-        limits.output_bytes = limits.output_bytes.max(bytes as u64);
+        limits.output_bytes = limits.output_bytes.min(bytes as u64);
     }
     limits
 }
