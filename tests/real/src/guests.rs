@@ -47,6 +47,16 @@ pub fn write(folder: &Path, name: &str, bytes: &[u8]) -> String {
     path.display().to_string()
 }
 
+/// The digest of a file, as coreutils sees it.
+///
+/// # Panics
+/// When `sha256sum` can't read the file.
+pub fn digest(file: &str) -> String {
+    let ran = Command::new("sha256sum").arg(file).output().expect("sha256sum can be started");
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    format!("sha256:{}", String::from_utf8_lossy(&ran.stdout[..64]))
+}
+
 /// What an agent shows of its only plugin.
 ///
 /// # Panics

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use real::agent::{Agent, Binary, own_address};
-use real::guests::{another_version, guest, padded, write};
+use real::guests::{another_version, digest, guest, padded, write};
 use real::http::{get, request};
 use serde_json::Value;
 
@@ -115,12 +115,7 @@ fn plugins_outlive_a_restart_and_an_interrupted_push_goes_on() {
     let pushed = printed(plugin(address, &["push", &small_file, "-name=small", "-version=1.2.3"])).0;
     let small_digest = pushed.trim_end().rsplit(' ').next().expect("a digest").to_owned();
     let file = write(folder.path(), "large.wasm", &large());
-    let sum = printed({
-        let mut command = Command::new("sha256sum");
-        command.arg(&file);
-        command
-    });
-    let digest = format!("sha256:{}", &sum.0[..64]);
+    let digest = digest(&file);
     for (at, piece) in large().chunks(CHUNK_BYTES).take(5).enumerate() {
         let path = format!("/v1/plugin/chunk/{digest}?offset={}&size={}", at * CHUNK_BYTES, 3 << 20);
         assert_eq!(request(address, "PUT", &path, piece).status, 200);

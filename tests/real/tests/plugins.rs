@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use real::agent::{Agent, Binary, config_file, own_address};
-use real::guests::{another_version, guest, plugin, wait_for_status, write};
+use real::guests::{another_version, digest, guest, plugin, wait_for_status, write};
 use real::http::{get, get_until, request};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -73,6 +73,23 @@ fn a_changed_file_takes_over_after_its_trials() {
     let now = plugin(agent.address);
     assert_ne!(now["Serving"]["Digest"], before);
     assert_eq!((&now["Swapped"], &now["Refused"]), (&1.into(), &Value::Null));
+}
+
+#[test]
+fn of_many_changes_in_a_row_the_last_one_serves() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let trivial = guest("trivial");
+    let (mut agent, file) = agent_with_file(folder.path(), &trivial, "");
+    wait_for_status(agent.address, "web", "passing");
+    let last = write(folder.path(), "last.wasm", &another_version(&trivial, 60));
+
+    // Trials of earlier ones end while later ones are read.
+    for version in 1..=60 {
+        install(&file, &another_version(&trivial, version));
+        std::thread::yield_now();
+    }
+
+    agent.wait_for_line(&format!("a plugin serves: plugin=check digest={}", digest(&last)));
 }
 
 #[test]

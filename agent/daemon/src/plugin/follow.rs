@@ -35,11 +35,13 @@ enum Source {
 }
 
 impl Source {
-    async fn next(&mut self) -> Result<Found, String> {
-        match self {
+    /// What it tells next, and the source to ask after that. To drop this future is to lose what it has noticed so far.
+    async fn next(mut self) -> (Source, Result<Found, String>) {
+        let found = match &mut self {
             Source::File(source) => source.next().await,
             Source::Store(source) => source.next().await,
-        }
+        };
+        (self, found)
     }
 }
 
@@ -63,7 +65,7 @@ struct Loop {
 /// Follows a plugin for as long as it is polled.
 pub async fn follow(deps: Deps, slot: Arc<Slot>) {
     let stored = |pinned| StoreSource::new(Arc::clone(&deps.fetcher), slot.name.clone(), pinned);
-    let mut source = match &slot.settings.origin {
+    let source = match &slot.settings.origin {
         Origin::File(path) => Source::File(FileSource::new(path.clone())),
         Origin::Digest(digest) => Source::Store(stored(Some(*digest))),
         Origin::Published => Source::Store(stored(None)),
@@ -71,11 +73,15 @@ pub async fn follow(deps: Deps, slot: Arc<Slot>) {
     let serving = slot.serving().map(|serving| serving.digest());
     let rollout = Rollout::new(serving, slot.settings.trials);
     let mut this = Loop { deps, slot, rollout, offered: None, candidate: None, work: JoinSet::new() };
+    let mut next = std::pin::pin!(source.next());
     loop {
         let input = tokio::select! {
             biased;
             Some(done) = this.work.join_next() => this.done(done),
-            found = source.next() => this.found(found),
+            (source, found) = &mut next => {
+                next.set(source.next());
+                this.found(found)
+            }
         };
         let output = input.and_then(|input| this.rollout.step(input));
         this.show();
