@@ -36,7 +36,7 @@ pub enum LoadError {
     WrongType(String),
     /// This build has no compiler.
     NeedsCompiler,
-    /// It was compiled ahead, which only [`crate::Host::load_trusted_compiled`] takes.
+    /// It was compiled ahead, which only [`crate::Host::load_trusted`] takes.
     CompiledAhead,
     /// It was compiled ahead for another processor, another version of the agent, or is damaged. Says which.
     CompiledForAnother(String),
@@ -85,3 +85,15 @@ impl fmt::Display for LoadError {
 }
 
 impl std::error::Error for LoadError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a build without the feature `compiler` says to every `.wasm`.
+    #[test]
+    fn who_has_no_compiler_is_told_how_to_compile() {
+        let text = LoadError::NeedsCompiler.to_string();
+        assert!(text.contains("`lictor plugin compile --target portable FILE`") && text.contains(".cwasm"), "{text}");
+    }
+}
