@@ -7,7 +7,7 @@
 //!   user can read, over its name and content. The MAC is checked over the open file and the code is mapped from that same open file,
 //!   so a file put in its place meanwhile is never mapped. Files are written under another name and renamed, never in place. Someone who
 //!   can change an open file of this user can also trace this process, so nothing is given away by mapping it;
-//! - [`trusted`]: what the operator vouches for, see [`crate::Host::load_trusted_compiled`].
+//! - [`trusted`]: what the operator vouches for, see [`crate::Host::load_trusted`].
 
 #![allow(unsafe_code)]
 
@@ -39,7 +39,7 @@ pub(crate) type Log<'a> = &'a dyn Fn(LogLevel, &str);
 
 /// Loads what the operator vouches for.
 pub(crate) fn trusted(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the caller of `load_trusted_compiled` says that this program made it.
+    // SAFETY: the caller of `load_trusted` says that this program made it.
     unsafe { Component::deserialize(engine, code) }
 }
 

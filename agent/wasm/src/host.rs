@@ -129,16 +129,20 @@ impl Host {
         self.plugin(digest, self.shared.native.engine.clone(), template, begun).await
     }
 
-    /// Loads what [`Host::compile`] made (`.cwasm`), on the caller's word that it is so.
+    /// Loads a component as [`Host::load`] does, and also what [`Host::compile`] made (`.cwasm`), on the caller's word that it is so.
     ///
     /// Such a file is native code: what is in it can do all that this process can, sandbox or not. Call this for a path that stands in the
     /// operator's own configuration, or for a file whose signature was checked against a trusted key; never for anything else.
-    pub async fn load_trusted_compiled(&self, compiled: Vec<u8>) -> Result<Plugin, LoadError> {
+    pub async fn load_trusted(&self, file: Vec<u8>) -> Result<Plugin, LoadError> {
+        match Self::is_compiled(&file) {
+            true => self.load_compiled(file).await,
+            false => self.load(file).await,
+        }
+    }
+
+    async fn load_compiled(&self, compiled: Vec<u8>) -> Result<Plugin, LoadError> {
         if compiled.len() as u64 > load::COMPILED_BYTES_MAX {
             return Err(LoadError::TooLarge(load::COMPILED_BYTES_MAX));
-        }
-        if !Self::is_compiled(&compiled) {
-            return Err(LoadError::NotAComponent("it is not what `lictor plugin compile` writes".to_owned()));
         }
         let begun = Instant::now();
         let shared = self.shared.clone();

@@ -32,6 +32,7 @@ pub use failure::{Failure, FailureKind};
 pub use grants::{DirectoryGrant, GrantError, Grants, NetworkGrant, UrlGrant, environment};
 pub use host::{Host, HostSettings, Target};
 pub use limits::Limits;
+pub use load::{COMPILED_BYTES_MAX, COMPONENT_BYTES_MAX};
 pub use log::{LogLevel, LogLine, NoLog, PluginLog};
 pub use lookup::{Addresses, Lookup, SystemLookup};
 pub use outcome::{CheckOutcome, File, Metric, MetricKind, Ran, RenderRequest, Status, Usage};

@@ -3,19 +3,19 @@
 use crate::bindings::{TemplateRendererPre, health_check::HealthCheckPre};
 use crate::description::{self, Description, Said};
 use crate::error::LoadError;
-use crate::host::Shared;
+use crate::host::{Host, Shared};
 use crate::run::{Run, Start};
 use crate::state::RunState;
 use crate::{Grants, Limits};
 use std::sync::Arc;
 use std::time::Duration;
+use wasmtime::Engine;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Engine, Precompiled};
 
-/// Bytes of a component: CPython with a check is some 40 MB.
-pub(crate) const COMPONENT_BYTES_MAX: u64 = 64 << 20;
-/// Bytes of a component compiled ahead.
-pub(crate) const COMPILED_BYTES_MAX: u64 = 256 << 20;
+/// The largest component, in bytes: CPython with a check is some 40 MB.
+pub const COMPONENT_BYTES_MAX: u64 = 64 << 20;
+/// The largest component compiled ahead, in bytes.
+pub const COMPILED_BYTES_MAX: u64 = 256 << 20;
 
 /// The version of the interfaces here.
 const OURS: &str = "1.0.0";
@@ -36,7 +36,7 @@ pub(crate) fn is_component(bytes: &[u8]) -> Result<(), LoadError> {
     if bytes.len() as u64 > COMPONENT_BYTES_MAX {
         return Err(LoadError::TooLarge(COMPONENT_BYTES_MAX));
     }
-    if Engine::detect_precompiled(bytes) == Some(Precompiled::Component) {
+    if Host::is_compiled(bytes) {
         return Err(LoadError::CompiledAhead);
     }
     match bytes {

@@ -63,9 +63,6 @@ pub struct Plugins {
     measured: Measurements,
 }
 
-/// How every WebAssembly file begins.
-pub(crate) const WASM_MAGIC: &[u8] = b"\0asm";
-
 /// A check that a plugin is to run.
 pub struct Run<'a> {
     /// The plugin.
@@ -158,10 +155,9 @@ impl Plugins {
 
     async fn load(&self, found: Found) -> Result<Plugin, String> {
         let host = self.host.get_or_try_init(|| self.start_host()).await?;
-        // What is no WebAssembly can only have been compiled ahead, which is native code.
-        let loaded = match found.component.starts_with(WASM_MAGIC) || !found.may_be_native {
-            true => host.load(found.component).await,
-            false => host.load_trusted_compiled(found.component).await,
+        let loaded = match found.may_be_native {
+            true => host.load_trusted(found.component).await,
+            false => host.load(found.component).await,
         };
         loaded.map_err(|error| error.to_string())
     }

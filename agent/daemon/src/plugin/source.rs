@@ -10,12 +10,10 @@ use std::time::Duration;
 
 use agent_core::plugin::digest::Digest;
 use agent_core::state::tables::{Index, PluginVersion};
+use agent_wasm::COMPILED_BYTES_MAX;
 
 use super::fetch::{FetchError, Fetcher, Published};
 use super::file::FileWatch;
-
-/// The largest component that is read from a file of this host, in bytes. A Python interpreter has some forty megabytes.
-const FILE_BYTES_MAX: u64 = 128 << 20;
 
 /// A version with its bytes.
 pub(super) struct Found {
@@ -67,9 +65,9 @@ fn read(path: &Path) -> Result<Found, String> {
     let explain = |error| format!("could not read {}: {error}", path.display());
     let file = std::fs::File::open(path).map_err(explain)?;
     let mut component = Vec::new();
-    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut component).map_err(explain)?;
-    if component.len() as u64 > FILE_BYTES_MAX {
-        return Err(format!("{} is larger than {} MiB", path.display(), FILE_BYTES_MAX >> 20));
+    file.take(COMPILED_BYTES_MAX + 1).read_to_end(&mut component).map_err(explain)?;
+    if component.len() as u64 > COMPILED_BYTES_MAX {
+        return Err(format!("{} is larger than {} MiB", path.display(), COMPILED_BYTES_MAX >> 20));
     }
     Ok(Found { digest: Digest::of(&component), component, may_be_native: true })
 }

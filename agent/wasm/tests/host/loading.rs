@@ -86,12 +86,12 @@ async fn compiled_ahead_runs_where_it_was_made_for() {
     for target in [here, Target::Portable] {
         let compiled = Host::compile(&trivial, target).unwrap();
         assert_eq!(fixture.host.load(compiled.clone()).await.unwrap_err(), LoadError::CompiledAhead);
-        let plugin = fixture.host.load_trusted_compiled(compiled).await.unwrap();
+        let plugin = fixture.host.load_trusted(compiled).await.unwrap();
         let ran = plugin.check(&Grants::default(), &Limits::default(), "", "{}").await;
         assert_eq!(ran.result.unwrap().output, "ok");
     }
     let compiled = Host::compile(&trivial, elsewhere).unwrap();
-    let error = fixture.host.load_trusted_compiled(compiled).await.unwrap_err().to_string();
+    let error = fixture.host.load_trusted(compiled).await.unwrap_err().to_string();
     assert!(error.contains("not usable here") && error.contains("lictor plugin compile"), "{error}");
     fixture.unharmed().await;
 }
@@ -100,7 +100,7 @@ async fn compiled_ahead_runs_where_it_was_made_for() {
 async fn portable_code_is_interrupted_too() {
     let fixture = Fixture::new();
     let compiled = Host::compile(&guest("hostile"), Target::Portable).unwrap();
-    let plugin = fixture.host.load_trusted_compiled(compiled).await.unwrap();
+    let plugin = fixture.host.load_trusted(compiled).await.unwrap();
     let ran = plugin.check(&Grants::default(), &Limits::default(), "", r#"{"do": "spin"}"#).await;
     crate::fixture::says(&ran, &["used its 100 ms of CPU time"]);
     fixture.unharmed().await;

@@ -1,6 +1,6 @@
 //! `plugin compile`: a component made into native code ahead of time, for agents without a compiler.
 
-use agent_wasm::{Host, Target};
+use agent_wasm::{COMPONENT_BYTES_MAX, Host, Target};
 
 use super::super::client::go_io_error;
 use super::super::command::{Failure, Invocation};
@@ -13,9 +13,6 @@ pub const FLAGS: &[FlagSpec] = &[
     FlagSpec::value("out", "file", "The file to write. The default is FILE with .TARGET.cwasm for its ending."),
 ];
 
-/// The largest file that is compiled, in bytes.
-const FILE_BYTES_MAX: u64 = 128 << 20;
-
 /// `plugin compile`.
 pub fn compile(run: &mut Invocation) -> Result<(), Failure> {
     let path = only_word(run, "FILE")?;
@@ -27,7 +24,7 @@ pub fn compile(run: &mut Invocation) -> Result<(), Failure> {
         Some(out) => out.to_owned(),
         None => format!("{}.{wanted}.cwasm", path.strip_suffix(".wasm").unwrap_or(&path)),
     };
-    let component = super::read(&path, FILE_BYTES_MAX)?;
+    let component = super::read(&path, COMPONENT_BYTES_MAX)?;
     let compiled = Host::compile(&component, target).map_err(|error| Failure::new(format!("{path}: {error}")))?;
     std::fs::write(&out, &compiled)
         .map_err(|error| Failure::new(format!("could not write {out}: {}", go_io_error(&error))))?;

@@ -74,11 +74,7 @@ async fn load(component: Vec<u8>) -> Result<Plugin, String> {
         lookup: Arc::new(SystemLookup),
     };
     let host = Host::new(settings).map_err(|error| error.to_string())?;
-    let loaded = match component.starts_with(crate::plugin::WASM_MAGIC) {
-        true => host.load(component).await,
-        false => host.load_trusted_compiled(component).await,
-    };
-    loaded.map_err(|error| error.to_string())
+    host.load_trusted(component).await.map_err(|error| error.to_string())
 }
 
 /// Shows the lines of a plugin as they come.

@@ -10,7 +10,7 @@ use agent_core::plugin::digest::Digest;
 use agent_core::plugin::signature::Signature;
 use agent_core::state::plugin::{CHUNK_BYTES, check_name};
 
-use agent_wasm::Description;
+use agent_wasm::{Description, Host};
 
 use super::super::client::{Answer, Call, Client};
 use super::super::command::{Failure, Invocation};
@@ -34,9 +34,6 @@ pub const FLAGS: &[FlagSpec] = &[
         "The plugin's version, for people to read. The default is what it says itself.",
     ),
 ];
-
-/// How every file begins that was compiled ahead.
-const ELF_MAGIC: &[u8] = b"\x7fELF";
 
 /// How often in a row the servers may fail to answer.
 const FAILURES_MAX: u32 = 30;
@@ -71,7 +68,7 @@ pub fn push(run: &mut Invocation) -> Result<(), Failure> {
 
 /// What the plugin says of itself, unless it was compiled ahead, perhaps for another processor.
 fn describe(client: &Client, path: &str, bytes: &[u8]) -> Result<Option<Description>, Failure> {
-    if bytes.starts_with(ELF_MAGIC) {
+    if Host::is_compiled(bytes) {
         return Ok(None);
     }
     let plugin = client.wait_for(super::load(bytes.to_vec()));

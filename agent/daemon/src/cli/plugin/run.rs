@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use agent_core::state::tables::Status;
-use agent_wasm::{MetricKind, Plugin, Ran, RenderRequest, Usage, World};
+use agent_wasm::{COMPILED_BYTES_MAX, MetricKind, Plugin, Ran, RenderRequest, Usage, World};
 use serde_json::{Map, Value};
 
 use super::super::client::{Client, go_io_error};
@@ -36,15 +36,15 @@ pub const FLAGS: &[FlagSpec] = &[
     FlagSpec::value("out", "folder", "For renderers: where to write the files. The default is to show them."),
 ];
 
-/// The largest file that is run, in bytes.
-const FILE_BYTES_MAX: u64 = 128 << 20;
+/// The largest config and the largest template, in bytes.
+const TEXT_BYTES_MAX: u64 = 1 << 20;
 
 /// `plugin run`.
 pub fn run(call: &mut Invocation) -> Result<(), Failure> {
     let path = only_word(call, "FILE")?;
     let settings = settings(call)?;
     let config = config(call)?;
-    let component = super::read(&path, FILE_BYTES_MAX)?;
+    let component = super::read(&path, COMPILED_BYTES_MAX)?;
     let client = Arc::new(call.client()?);
     let plugin = client.wait_for(super::load(component)).map_err(|reason| Failure::new(format!("{path}: {reason}")))?;
     let judged = serde_json::from_str(&config)
@@ -94,7 +94,7 @@ fn render(
     config: String,
 ) -> Result<(), Failure> {
     let template = match call.flags.last("template") {
-        Some(path) => String::from_utf8(super::read(path, FILE_BYTES_MAX)?)
+        Some(path) => String::from_utf8(super::read(path, TEXT_BYTES_MAX)?)
             .map_err(|_| Failure::new(format!("{path} is not UTF-8")))?,
         None => String::new(),
     };
@@ -164,9 +164,8 @@ fn config(call: &Invocation) -> Result<String, Failure> {
         None => Ok("{}".to_owned()),
         Some(text) => match text.strip_prefix('@') {
             None => Ok(text.to_owned()),
-            Some(path) => {
-                String::from_utf8(super::read(path, 1 << 20)?).map_err(|_| Failure::new(format!("{path} is not UTF-8")))
-            }
+            Some(path) => String::from_utf8(super::read(path, TEXT_BYTES_MAX)?)
+                .map_err(|_| Failure::new(format!("{path} is not UTF-8"))),
         },
     }
 }
