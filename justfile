@@ -2,6 +2,10 @@
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
 
+# Where the workspaces for wasm are built, beside the agent's.
+export plugins := env("CARGO_TARGET_DIR", "target") / "plugins"
+export guests := env("CARGO_TARGET_DIR", "target") / "guests"
+
 # List every recipe.
 default:
     @just --list --unsorted
@@ -13,14 +17,20 @@ dev *ARGS:
 # Everything CI checks, in the order that fails fastest.
 ci: fmt lint deny test
 
-# The code is formatted.
+# The code is formatted: the agent's, the plugins' with their SDK, what a plugin author begins with.
 fmt:
     cargo fmt --all --check
+    cargo fmt --all --check --manifest-path plugins/Cargo.toml
+    cargo fmt --all --check --manifest-path tests/guests/Cargo.toml
+    rustfmt --check --edition 2024 sdk/templates/rust/src/lib.rs
 
 # The code has no warnings, also without a compiler for plugins.
 lint:
     cargo clippy --workspace --all-targets --quiet -- -D warnings
     cargo clippy -p agent-wasm -p agent-daemon --no-default-features --quiet -- -D warnings
+    cargo clippy --manifest-path plugins/Cargo.toml --target-dir "$plugins" --workspace --all-targets --quiet -- -D warnings
+    cargo clippy --manifest-path plugins/Cargo.toml --target-dir "$plugins" -p lictor-plugin --all-targets --quiet -- -D warnings
+    cargo clippy --manifest-path tests/guests/Cargo.toml --target-dir "$guests" --target wasm32-wasip2 --quiet -- -D warnings
 
 # Licences and banned crates of the agent and of the plugins (no network needed beyond the registry).
 deny:
@@ -33,10 +43,11 @@ test *ARGS: plugins
     cargo build --workspace --all-targets --quiet
     cargo nextest run --workspace {{ARGS}}
 
-# Build the plugins into <target>/plugins and test what of them needs no component.
+# Build the plugins into <target>/plugins and test what of them and of their SDK needs no component.
 plugins:
-    cargo build --release --quiet --manifest-path plugins/Cargo.toml --target wasm32-wasip2 --target-dir "${CARGO_TARGET_DIR:-target}/plugins"
-    cargo test --quiet --manifest-path plugins/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}/plugins"
+    cargo build --release --quiet --manifest-path plugins/Cargo.toml --target wasm32-wasip2 --target-dir "$plugins"
+    cargo test --quiet --manifest-path plugins/Cargo.toml --target-dir "$plugins" --workspace
+    cargo test --quiet --manifest-path plugins/Cargo.toml --target-dir "$plugins" -p lictor-plugin
 
 # The rules alone: an edit in agent-core is compiled and tested in seconds.
 core *ARGS:

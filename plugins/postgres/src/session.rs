@@ -72,7 +72,7 @@ impl<S: Read + Write> Session<S> {
     fn sasl(&mut self, kind: u32) -> Result<String> {
         let body = self.expect(b'R')?;
         let rest = body.strip_prefix(&kind.to_be_bytes()[..]).context("an authentication message is out of order")?;
-        Ok(String::from_utf8(rest.to_vec()).context("an authentication message is no text")?)
+        String::from_utf8(rest.to_vec()).context("an authentication message is no text")
     }
 
     /// The first column of the first row, as text; none when it is null or there is no row.

@@ -18,7 +18,8 @@ pub fn passing(service: &str, tag: &str) -> Result<Vec<Instance>> {
 /// # Errors
 /// When no server can be reached, or the token may not read it.
 pub fn instances(service: &str, tag: &str, passing: bool, datacenter: &str) -> Result<Vec<Instance>> {
-    wit::instances(service, tag, passing, datacenter).map_err(|failure| explain(&format!("service `{service}`"), failure))
+    wit::instances(service, tag, passing, datacenter)
+        .map_err(|failure| explain(&format!("service `{service}`"), failure))
 }
 
 /// All services with their tags, sorted.

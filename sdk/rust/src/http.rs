@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use wasip2::http::outgoing_handler;
-use wasip2::http::types::{ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme};
+use wasip2::http::types::{
+    ErrorCode, Fields, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
+};
 use wasip2::io::streams::StreamError;
 
 use crate::{Context, Result, anyhow, bail};
@@ -52,7 +54,14 @@ impl Request {
     /// A request with this method for this URL, `http` or `https`.
     pub fn new(method: &str, url: &str) -> Request {
         let (method, url) = (method.to_ascii_uppercase(), url.to_owned());
-        Request { method, url, headers: Vec::new(), body: Vec::new(), timeout: Duration::from_secs(10), body_max: 1 << 20 }
+        Request {
+            method,
+            url,
+            headers: Vec::new(),
+            body: Vec::new(),
+            timeout: Duration::from_secs(10),
+            body_max: 1 << 20,
+        }
     }
 
     /// Adds a header.
@@ -180,7 +189,9 @@ fn explain(error: ErrorCode) -> crate::Error {
     match error {
         ErrorCode::HttpRequestDenied => anyhow!("it is not granted (`urls` in the plugin's `allow` block)"),
         ErrorCode::ConnectionRefused => anyhow!("the connection was refused"),
-        ErrorCode::ConnectionTimeout | ErrorCode::HttpResponseTimeout | ErrorCode::ConnectionReadTimeout => anyhow!("no answer in time"),
+        ErrorCode::ConnectionTimeout | ErrorCode::HttpResponseTimeout | ErrorCode::ConnectionReadTimeout => {
+            anyhow!("no answer in time")
+        }
         ErrorCode::DnsError(_) | ErrorCode::DnsTimeout => anyhow!("the name does not resolve"),
         other => anyhow!("{other:?}"),
     }
@@ -192,11 +203,8 @@ mod tests {
 
     #[test]
     fn urls_are_cut_into_authority_and_path() {
-        let cases = [
-            ("http://a", "a", "/"),
-            ("https://a:1/b?c#d", "a:1", "/b?c"),
-            ("http://[::1]:80?x", "[::1]:80", "/?x"),
-        ];
+        let cases =
+            [("http://a", "a", "/"), ("https://a:1/b?c#d", "a:1", "/b?c"), ("http://[::1]:80?x", "[::1]:80", "/?x")];
         for (url, authority, path) in cases {
             let (_, found, rest) = split(url).expect("a URL");
             assert_eq!((found, rest.as_str()), (authority, path), "{url}");

@@ -1,12 +1,12 @@
 //! What a lictor plugin is made with. A plugin is a function and one macro call:
 //!
-//! ```ignore
+//! ```no_run
 //! #[derive(serde::Deserialize)]
 //! struct Config { address: String }
 //!
 //! lictor_plugin::check! {
 //!     summary: "Connects, and says how long it took.",
-//!     schema: include_str!("../config.schema.json"),
+//!     schema: r#"{"type": "object", "required": ["address"], "properties": {"address": {"type": "string"}}}"#,
 //!     wants: { network: ["the address to connect to"] },
 //!     run: run,
 //! }

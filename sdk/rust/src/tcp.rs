@@ -72,7 +72,8 @@ impl<S: Read + Write> Bounded<S> {
         if line.last() == Some(&b'\r') {
             line.pop();
         }
-        String::from_utf8(line).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the server sent a line that is not text"))
+        String::from_utf8(line)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "the server sent a line that is not text"))
     }
 }
 

@@ -50,7 +50,12 @@ mod tests {
 
     #[test]
     fn the_worst_limit_that_is_crossed_counts() {
-        let limits = Thresholds { warning_above: Some(5.0), critical_above: Some(10.0), critical_below: Some(0.0), ..Default::default() };
+        let limits = Thresholds {
+            warning_above: Some(5.0),
+            critical_above: Some(10.0),
+            critical_below: Some(0.0),
+            ..Default::default()
+        };
         let cases = [
             (5.0, Status::Passing, None),
             (5.5, Status::Warning, Some("above 5")),

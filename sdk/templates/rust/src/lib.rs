@@ -26,6 +26,10 @@ fn run(config: Config) -> Result<Outcome> {
     let took = began.elapsed().as_millis() as u64;
     let text = format!("connected to {} in {took} ms", config.address);
     let slow = config.warning_above_ms.is_some_and(|most| took > most);
-    let outcome = if slow { Outcome::warning(text) } else { Outcome::passing(text) };
+    let outcome = if slow {
+        Outcome::warning(text)
+    } else {
+        Outcome::passing(text)
+    };
     Ok(outcome.gauge("connect_ms", took as f64))
 }
