@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use real::agent::{Agent, Binary, config_file, own_address};
-use real::http::{Connection, Response};
+use real::http::{Connection, get, get_until, request};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -36,37 +36,10 @@ fn two(folder: &Path) -> (Agent, Agent) {
     (server, client)
 }
 
-fn request(agent: &Agent, method: &str, path: &str, body: &[u8]) -> Response {
-    let mut connection = Connection::open(agent.address).expect("the agent accepts connections");
-    connection.request(method, path, body).expect("the agent answers")
-}
-
-fn get(agent: &Agent, path: &str) -> Value {
-    let answer = request(agent, "GET", path, b"");
-    assert_eq!(answer.status, 200, "{path}: {}", answer.text());
-    serde_json::from_str(&answer.text()).expect("JSON")
-}
-
 fn put(agent: &Agent, path: &str, body: &str) -> String {
-    let answer = request(agent, "PUT", path, body.as_bytes());
+    let answer = request(agent.address, "PUT", path, body.as_bytes());
     assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     answer.text().trim_end().to_owned()
-}
-
-/// Asks, by blocking queries, until the answer is as wanted.
-fn wait_until(agent: &Agent, path: &str, is_wanted: impl Fn(&Value) -> bool) -> Value {
-    let mut connection = Connection::open(agent.address).expect("the agent accepts connections");
-    let mut index = "0".to_owned();
-    loop {
-        let answer = connection.request("GET", &format!("{path}?wait=30s&index={index}"), b"").expect("an answer");
-        let found: Value = serde_json::from_str(&answer.text()).expect("JSON");
-        if is_wanted(&found) {
-            return found;
-        }
-        let next = answer.header("x-consul-index").expect("a read has an index").to_owned();
-        assert_ne!(next, index, "nothing changes any more: {found}");
-        index = next;
-    }
 }
 
 #[test]
@@ -75,14 +48,14 @@ fn servers_answer_for_a_client_as_if_they_had_been_asked() {
     let (server, client) = two(folder.path());
 
     assert_eq!(put(&client, "/v1/kv/a%2Fb?flags=7", "value"), "true");
-    assert_eq!(request(&server, "GET", "/v1/kv/a/b?raw", b"").text(), "value");
-    assert_eq!(get(&client, "/v1/kv/a/b")[0]["Flags"], 7);
-    assert_eq!(request(&client, "GET", "/v1/kv/none", b"").status, 404);
+    assert_eq!(request(server.address, "GET", "/v1/kv/a/b?raw", b"").text(), "value");
+    assert_eq!(get(client.address, "/v1/kv/a/b")[0]["Flags"], 7);
+    assert_eq!(request(client.address, "GET", "/v1/kv/none", b"").status, 404);
     assert_eq!(put(&client, "/v1/kv/a/b?cas=1", "other"), "false");
-    let refused = request(&client, "PUT", "/v1/txn", b"no json");
+    let refused = request(client.address, "PUT", "/v1/txn", b"no json");
     assert_eq!((refused.status, refused.text().starts_with("Failed to parse body")), (400, true), "{}", refused.text());
-    assert_eq!(get(&client, "/v1/status/leader"), format!("{}:8300", server.address));
-    let listed = get(&client, "/v1/agent/self");
+    assert_eq!(get(client.address, "/v1/status/leader"), format!("{}:8300", server.address));
+    let listed = get(client.address, "/v1/agent/self");
     assert_eq!(
         (&listed["Config"]["Server"], &listed["Stats"]["consul"]["known_servers"]),
         (&false.into(), &"1".into())
@@ -99,33 +72,34 @@ fn what_a_client_registers_is_in_the_catalog_under_its_own_node() {
         "/v1/agent/service/register",
         r#"{"Name": "web", "Port": 80, "Check": {"TTL": "1h", "Status": "passing"}}"#,
     );
-    let found = wait_until(&server, "/v1/health/service/web", |found| !found.as_array().expect("a list").is_empty());
+    let found =
+        get_until(server.address, "/v1/health/service/web", |found| !found.as_array().expect("a list").is_empty());
     assert_eq!((&found[0]["Node"]["Node"], &found[0]["Service"]["Port"]), (&"c1".into(), &80.into()));
-    wait_until(&client, "/v1/health/service/web", |found| {
+    get_until(client.address, "/v1/health/service/web", |found| {
         found[0]["Checks"].as_array().is_some_and(|checks| checks.len() == 2)
     });
 
     put(&client, "/v1/agent/check/fail/service:web", "");
     let critical = |found: &Value| found[0]["Checks"].to_string().contains("critical");
-    wait_until(&client, "/v1/health/service/web", critical);
+    get_until(client.address, "/v1/health/service/web", critical);
 
     let session: Value = serde_json::from_str(&put(&client, "/v1/session/create", r#"{"TTL": "60s"}"#)).expect("JSON");
     let id = session["ID"].as_str().expect("an id");
-    assert_eq!(get(&server, &format!("/v1/session/info/{id}"))[0]["Node"], "c1");
-    assert_eq!(get(&client, "/v1/session/node/c1").as_array().map(Vec::len), Some(1));
+    assert_eq!(get(server.address, &format!("/v1/session/info/{id}"))[0]["Node"], "c1");
+    assert_eq!(get(client.address, "/v1/session/node/c1").as_array().map(Vec::len), Some(1));
     assert_eq!(put(&client, &format!("/v1/kv/lock?acquire={id}"), "x"), "true");
     put(&client, &format!("/v1/session/renew/{id}"), "");
 
     // A wiped catalog heals.
     put(&server, "/v1/catalog/deregister", r#"{"Node": "c1", "ServiceID": "web"}"#);
-    wait_until(&server, "/v1/health/service/web", |found| found.as_array().expect("a list").is_empty());
+    get_until(server.address, "/v1/health/service/web", |found| found.as_array().expect("a list").is_empty());
     put(&client, "/v1/agent/service/maintenance/web?enable=true", "");
-    wait_until(&server, "/v1/health/service/web", |found| !found.as_array().expect("a list").is_empty());
+    get_until(server.address, "/v1/health/service/web", |found| !found.as_array().expect("a list").is_empty());
 
     client.signal(Signal::TERM);
     let (code, said) = client.wait();
     assert_eq!(code, 0, "a client leaves when it is terminated: {said}");
-    wait_until(&server, "/v1/catalog/node/c1", Value::is_null);
+    get_until(server.address, "/v1/catalog/node/c1", Value::is_null);
 }
 
 #[test]
@@ -133,21 +107,21 @@ fn without_servers_a_client_answers_stale_queries_with_what_it_saw() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (server, client) = two(folder.path());
     put(&client, "/v1/kv/a", "seen");
-    let before = request(&client, "GET", "/v1/kv/a?raw", b"");
+    let before = request(client.address, "GET", "/v1/kv/a?raw", b"");
     server.kill();
 
-    let stale = request(&client, "GET", "/v1/kv/a?raw&stale", b"");
+    let stale = request(client.address, "GET", "/v1/kv/a?raw&stale", b"");
     assert_eq!((stale.status, stale.text().as_str()), (200, "seen"));
     assert_eq!(stale.header("x-consul-index"), before.header("x-consul-index"));
     assert_eq!(stale.header("x-consul-knownleader"), Some("false"));
     let age_ms: u64 = stale.header("x-consul-lastcontact").and_then(|ms| ms.parse().ok()).expect("an age");
     assert!(age_ms > 0);
-    let fresh = request(&client, "GET", "/v1/kv/a", b"");
+    let fresh = request(client.address, "GET", "/v1/kv/a", b"");
     assert_eq!(fresh.status, 500, "{}", fresh.text());
-    let write = request(&client, "PUT", "/v1/kv/a", b"x");
+    let write = request(client.address, "PUT", "/v1/kv/a", b"x");
     assert!(write.status == 500 && write.text().starts_with("rpc error"), "{}", write.text());
     // The client itself goes on.
-    assert!(get(&client, "/v1/agent/services").is_object());
+    assert!(get(client.address, "/v1/agent/services").is_object());
 }
 
 #[test]
@@ -184,7 +158,7 @@ fn no_request_through_a_client_fails_while_every_server_is_restarted() {
         let mut again = start(place);
         again.wait_for_line("agent running!");
         // It has caught up once it answers for itself what the others have.
-        let read = request(&again, "GET", "/v1/kv/count?raw", b"");
+        let read = request(again.address, "GET", "/v1/kv/count?raw", b"");
         assert_eq!(read.status, 200, "{}", read.text());
         restarted.push(again);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use real::agent::{Agent, Binary, config_file, own_address};
-use real::http::{Connection, Response};
+use real::http::{Connection, get, request};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -30,15 +30,6 @@ fn three(folder: &Path) -> Vec<Agent> {
         server.wait_for_line("New leader elected");
     }
     servers
-}
-
-fn request(address: Ipv4Addr, method: &str, path: &str, body: &[u8]) -> Response {
-    let mut connection = Connection::open(address).expect("the agent accepts connections");
-    connection.request(method, path, body).expect("the agent answers")
-}
-
-fn get(address: Ipv4Addr, path: &str) -> Value {
-    serde_json::from_str(&request(address, "GET", path, b"").text()).expect("JSON")
 }
 
 fn put(address: Ipv4Addr, key: &str, value: &str) {

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::process::{Command, Output};
 
 use real::agent::{Agent, Binary};
-use real::http::{Connection, Response};
+use real::http::get;
 use serde_json::Value;
 
 const KEY: &str = "pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=";
@@ -41,15 +41,6 @@ fn lictor(address: Ipv4Addr, words: &[&str]) -> Output {
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn request(address: Ipv4Addr, method: &str, path: &str, body: &[u8]) -> Response {
-    let mut connection = Connection::open(address).expect("the agent accepts connections");
-    connection.request(method, path, body).expect("the agent answers")
-}
-
-fn get(address: Ipv4Addr, path: &str) -> Value {
-    serde_json::from_str(&request(address, "GET", path, b"").text()).expect("JSON")
 }
 
 /// Name and status of every member, as `members` prints them.

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use real::agent::{Agent, Binary, config_file, own_address};
-use real::http::{Connection, Response};
+use real::http::{Response, request};
 use serde_json::Value;
 
 /// A server of a cluster of three that listens on `address` and looks for the others on `seeds`.
@@ -31,11 +31,6 @@ fn three(folder: &Path, addresses: [Ipv4Addr; 3]) -> [Agent; 3] {
         server.wait_for_line("New leader elected");
     }
     servers
-}
-
-fn request(address: Ipv4Addr, method: &str, path: &str, body: &[u8]) -> Response {
-    let mut connection = Connection::open(address).expect("the agent accepts connections");
-    connection.request(method, path, body).expect("the agent answers")
 }
 
 fn put(address: Ipv4Addr, key: &str) -> Response {
