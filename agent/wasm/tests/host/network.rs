@@ -85,3 +85,11 @@ async fn ten_thousand_sockets_end_at_the_limit() {
         );
     }
 }
+
+#[tokio::test]
+async fn ten_thousand_lookups_end_at_the_limit() {
+    let fixture = Fixture::new();
+    fixture.names.set("many.example", "127.0.0.1");
+    let ran = fixture.attack("names", "10000", &network(&["127.0.0.1:*"]), &Limits::default()).await;
+    says(&ran, &["Critical", "16 found, then", "was refused to look up more than 16 names"]);
+}

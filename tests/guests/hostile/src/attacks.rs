@@ -4,7 +4,7 @@ use crate::exports::lictor::plugin::check::{Kind, Metric};
 use crate::lictor::plugin::logging;
 use std::hint::black_box;
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use wasip2::http::types::{Fields, OutgoingRequest, Scheme};
 use wasip2::sockets::network::IpAddressFamily;
 
@@ -34,6 +34,7 @@ pub fn attack(what: &str, with: &str) -> Result<String, String> {
         "alias" => alias(number(with)),
         "tcp sockets" => tcp_sockets(number(with)),
         "udp sockets" => udp_sockets(number(with)),
+        "names" => names(number(with)),
         "connect" => connect(with),
         "listen" => TcpListener::bind(with).map(|_| String::new()).map_err(text),
         "send" => send(with),
@@ -100,6 +101,13 @@ fn udp_sockets(count: usize) -> Result<String, String> {
         open.push(UdpSocket::bind("0.0.0.0:0").map_err(|error| format!("{i} open, then {error}"))?);
     }
     Ok(open.len().to_string())
+}
+
+fn names(count: usize) -> Result<String, String> {
+    for i in 0..count {
+        ("many.example", 1).to_socket_addrs().map_err(|error| format!("{i} found, then {error}"))?;
+    }
+    Ok(count.to_string())
 }
 
 fn connect(to: &str) -> Result<String, String> {
