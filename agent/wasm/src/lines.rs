@@ -29,6 +29,8 @@ pub(crate) struct Lines {
 struct State {
     written: u64,
     dropped: u64,
+    /// The level of the most important line that was dropped.
+    dropped_level: Option<LogLevel>,
     last_printed: Vec<String>,
 }
 
@@ -43,6 +45,7 @@ impl Lines {
             let mut state = self.lock();
             if state.written >= LINES_MAX {
                 state.dropped += 1;
+                state.dropped_level = state.dropped_level.max(Some(level));
                 return;
             }
             state.written += 1;
@@ -67,8 +70,17 @@ impl Lines {
         self.write(LogLevel::Debug, line);
     }
 
-    pub(crate) fn dropped(&self) -> u64 {
-        self.lock().dropped
+    /// Says how many lines the run wrote past those it may, as loud as the most important of them was.
+    pub(crate) fn end(&self) -> u64 {
+        let (dropped, level) = {
+            let state = self.lock();
+            (state.dropped, state.dropped_level)
+        };
+        if let Some(level) = level {
+            let message = format!("{dropped} more lines are left out: a run may write {LINES_MAX}");
+            self.log.line(&LogLine { plugin: &self.plugin, subject: &self.subject, level, message: &message });
+        }
+        dropped
     }
 
     /// What was printed last, oldest first.

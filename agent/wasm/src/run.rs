@@ -114,7 +114,7 @@ impl Run {
             Err(Ended::Wall) => Err(FailureKind::TimedOut(limits.wall)),
         };
         let usage =
-            Usage { cpu: clock.used(), wall: started.elapsed(), memory_bytes_peak, log_lines_dropped: lines.dropped() };
+            Usage { cpu: clock.used(), wall: started.elapsed(), memory_bytes_peak, log_lines_dropped: lines.end() };
         let result = kind.map_err(|kind| Failure { kind, denied: denied.clone() });
         Ran { result, usage, reads, denied }
     }

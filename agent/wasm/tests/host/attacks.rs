@@ -91,7 +91,8 @@ async fn lines_are_counted_cut_and_free_of_control_characters() {
     let ran = fixture.attack("log", "1000", &nothing(), &Limits::default()).await;
     assert_eq!(ran.usage.log_lines_dropped, 1000 - 64);
     let lines: Vec<_> = fixture.log.0.lock().unwrap().iter().filter(|line| line.1 == "victim").cloned().collect();
-    assert_eq!(lines.len(), 64);
+    assert_eq!(lines.len(), 64 + 1);
+    assert_eq!(lines[64].3, "936 more lines are left out: a run may write 64");
     assert_eq!(lines[3], ("hostile".into(), "victim".into(), LogLevel::Info, "line 3 forged".into()));
 
     fixture.attack("alias", "1000000", &nothing(), &Limits::default()).await;
