@@ -18,8 +18,6 @@ pub struct Description {
     pub version: String,
     /// A sentence.
     pub summary: String,
-    /// The schema's text as the plugin gave it.
-    pub schema_json: String,
     /// The schema, for checking configs.
     pub schema: Schema,
     /// What it would like to be granted.
@@ -73,8 +71,11 @@ pub(crate) fn checked(said: Said) -> Result<Description, LoadError> {
     if !is_semver(&version) {
         return bad("version", format!("must have the form of semver.org, such as 1.2.3, not {:?}", clipped(&version)));
     }
-    if summary.chars().count() > SUMMARY_MAX {
-        return bad("summary", format!("must have at most {SUMMARY_MAX} characters"));
+    if !is_line(&summary) {
+        return bad(
+            "summary",
+            format!("must be a line of at most {SUMMARY_MAX} characters, none of them a control character"),
+        );
     }
     let schema = match Schema::parse(&config_schema) {
         Ok(schema) => schema,
@@ -82,14 +83,21 @@ pub(crate) fn checked(said: Said) -> Result<Description, LoadError> {
     };
     let Wants { network, urls, directories, environment } = &wants;
     for wishes in [network, urls, directories, environment] {
-        if wishes.len() > WISHES_MAX || wishes.iter().any(|wish| wish.chars().count() > SUMMARY_MAX) {
+        if wishes.len() > WISHES_MAX || !wishes.iter().all(|wish| is_line(wish)) {
             return bad(
                 "wants",
-                format!("must have at most {WISHES_MAX} lines of {SUMMARY_MAX} characters for each kind"),
+                format!(
+                    "must have at most {WISHES_MAX} lines of {SUMMARY_MAX} characters for each kind, without control characters"
+                ),
             );
         }
     }
-    Ok(Description { name, version, summary, schema_json: config_schema, schema, wants })
+    Ok(Description { name, version, summary, schema, wants })
+}
+
+/// People read it in a terminal.
+fn is_line(text: &str) -> bool {
+    text.chars().count() <= SUMMARY_MAX && !text.contains(char::is_control)
 }
 
 fn clipped(text: &str) -> String {

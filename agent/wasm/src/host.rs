@@ -191,11 +191,6 @@ impl Host {
     pub fn memory_in_use(&self) -> u64 {
         self.shared.budget.used()
     }
-
-    /// The most that running plugins may hold together, in bytes.
-    pub fn memory_max(&self) -> u64 {
-        self.shared.budget.max()
-    }
 }
 
 impl Shared {

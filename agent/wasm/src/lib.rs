@@ -33,7 +33,7 @@ pub use grants::{DirectoryGrant, GrantError, Grants, NetworkGrant, UrlGrant, env
 pub use host::{Host, HostSettings, Target};
 pub use limits::Limits;
 pub use load::{COMPILED_BYTES_MAX, COMPONENT_BYTES_MAX};
-pub use log::{LogLevel, LogLine, NoLog, PluginLog};
+pub use log::{LogLevel, LogLine, PluginLog};
 pub use lookup::{Addresses, Lookup, SystemLookup};
 pub use outcome::{CheckOutcome, File, Metric, MetricKind, Ran, RenderRequest, Status, Usage};
 pub use plugin::{Plugin, World};

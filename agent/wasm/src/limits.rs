@@ -75,10 +75,6 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn max(&self) -> u64 {
-        self.max
-    }
-
     fn take(&self, bytes: u64) -> bool {
         self.used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {

@@ -33,11 +33,3 @@ pub enum LogLevel {
     /// Broken.
     Error,
 }
-
-/// A log that keeps nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoLog;
-
-impl PluginLog for NoLog {
-    fn line(&self, _line: &LogLine<'_>) {}
-}

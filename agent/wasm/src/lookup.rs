@@ -38,3 +38,14 @@ impl Lookup for SystemLookup {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_hosts_resolver_knows_this_host() {
+        let found = SystemLookup.lookup("localhost").await.unwrap();
+        assert!(!found.is_empty() && found.iter().all(IpAddr::is_loopback), "{found:?}");
+    }
+}

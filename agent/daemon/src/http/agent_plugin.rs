@@ -1,5 +1,6 @@
 //! `/v1/agent/plugins`: the plugins of this agent and how their replacement goes.
 
+use agent_wasm::Wants;
 use serde::Serialize;
 
 use super::authorize::{Access, Resource};
@@ -37,8 +38,19 @@ struct VersionView {
     name: String,
     version: String,
     summary: String,
+    /// What it would like to be granted.
+    wants: WantsView,
     /// How long it took to load.
     load_ms: f64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct WantsView {
+    network: Vec<String>,
+    urls: Vec<String>,
+    directories: Vec<String>,
+    environment: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -64,6 +76,11 @@ async fn plugins(api: &Api, request: &Request) -> Result<Response, ApiError> {
     Ok(Response::json(request, api.limits.pretty, &views))
 }
 
+fn wants(wants: &Wants) -> WantsView {
+    let Wants { network, urls, directories, environment } = wants.clone();
+    WantsView { network, urls, directories, environment }
+}
+
 fn view(slot: &Slot) -> PluginView {
     let state = slot.state();
     let (origin, source) = match &slot.settings.origin {
@@ -78,6 +95,7 @@ fn view(slot: &Slot) -> PluginView {
             name: description.name.clone(),
             version: description.version.clone(),
             summary: description.summary.clone(),
+            wants: wants(&description.wants),
             load_ms: (serving.plugin.loaded_in().as_secs_f64() * 1e6).round() / 1e3,
         }
     });

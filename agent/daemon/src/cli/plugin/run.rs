@@ -64,6 +64,7 @@ fn check(
     settings: &PluginSettings,
     config: &str,
 ) -> Result<(), Failure> {
+    wishes(call, plugin, settings);
     let ran = client.wait_for(plugin.check(&settings.grants, &settings.limits, "run", config));
     remarks(call, &ran);
     let found = ran.result.map_err(|failure| Failure { message: failure.to_string(), code: 2 })?;
@@ -98,6 +99,7 @@ fn render(
             .map_err(|_| Failure::new(format!("{path} is not UTF-8")))?,
         None => String::new(),
     };
+    wishes(call, plugin, settings);
     let ran = client.wait_for(async {
         let (node, datacenter) = AgentCatalog::identity(client).await;
         let request = RenderRequest { config, template, node, datacenter };
@@ -130,6 +132,20 @@ fn write(folder: &Path, path: &str, content: &[u8]) -> Result<(), Failure> {
     let parent = file.parent().unwrap_or(folder);
     let written = std::fs::create_dir_all(parent).and_then(|()| std::fs::write(&file, content));
     written.map_err(|error| Failure::new(format!("could not write {}: {}", file.display(), go_io_error(&error))))
+}
+
+/// What the plugin would like to be granted, where nothing of the kind is, on standard error.
+fn wishes(call: &mut Invocation, plugin: &Plugin, settings: &PluginSettings) {
+    let (wants, grants) = (&plugin.description().wants, &settings.grants);
+    let kinds = [
+        ("network", &wants.network, grants.network.is_empty()),
+        ("url", &wants.urls, grants.urls.is_empty()),
+        ("directory", &wants.directories, grants.directories.is_empty()),
+        ("environment", &wants.environment, grants.environment.is_empty()),
+    ];
+    for (kind, wished, _) in kinds.iter().filter(|(_, wished, nothing)| *nothing && !wished.is_empty()) {
+        call.remark(&format!("The plugin would like -allow-{kind}: {}", wished.join(", ")));
+    }
 }
 
 /// What a run cost and what it was denied, on standard error.
