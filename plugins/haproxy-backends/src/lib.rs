@@ -1,6 +1,6 @@
 //! A renderer that writes an HAProxy `backend` section for each service named in its config.
 
-use lictor_plugin::{File, Rendering, Result, catalog};
+use lictor_plugin::{File, Rendering, Result, catalog, host_and_port, word};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -46,26 +46,15 @@ fn backend(service: &Service, instances: &[catalog::Instance]) -> String {
     for instance in instances {
         let (weight, _) = instance.weights;
         let name = format!("{}-{}", word(&instance.node.name), word(&instance.id));
-        let line =
-            format!("    server {name} {}:{} weight {}", host(&instance.address), instance.port, weight.clamp(1, 256));
+        let line = format!(
+            "    server {name} {} weight {}",
+            host_and_port(&instance.address, instance.port),
+            weight.clamp(1, 256)
+        );
         text.push_str(format!("{line} {}", service.server_options).trim_end());
         text.push('\n');
     }
     text
-}
-
-/// What is registered is not trusted to be a word: another character would end the line.
-fn word(name: &str) -> String {
-    name.chars()
-        .map(|letter| if letter.is_ascii_alphanumeric() || "-_.".contains(letter) { letter } else { '_' })
-        .collect()
-}
-
-fn host(address: &str) -> String {
-    match address.parse::<std::net::Ipv6Addr>() {
-        Ok(address) => format!("[{address}]"),
-        Err(_) => word(address),
-    }
 }
 
 #[cfg(test)]
@@ -74,7 +63,14 @@ mod tests {
 
     #[test]
     fn names_cannot_end_a_line() {
-        assert_eq!(word("a\nserver b"), "a_server_b");
-        assert_eq!(host("::1"), "[::1]");
+        let service = Service {
+            name: "web\nlisten evil".into(),
+            tag: String::new(),
+            datacenter: String::new(),
+            backend: None,
+            options: Vec::new(),
+            server_options: String::new(),
+        };
+        assert_eq!(backend(&service, &[]), "\nbackend web_listen_evil\n");
     }
 }

@@ -1,8 +1,9 @@
 //! A check that requests a URL and compares a value in the JSON of the answer. It never follows redirects.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lictor_plugin::{Context, Outcome, Result, Status, Thresholds, bail, http};
+use lictor_plugin::{Context, Outcome, Result, Thresholds, bail, http};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,7 +13,7 @@ struct Config {
     #[serde(default = "get")]
     method: String,
     #[serde(default)]
-    headers: std::collections::BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
     #[serde(default)]
     body: String,
     #[serde(default = "ok")]
@@ -67,8 +68,8 @@ fn run(config: Config) -> Result<Outcome> {
 fn judge(config: &Config, pointer: &str, document: &Value) -> Result<Outcome> {
     let value = document.pointer(pointer).with_context(|| format!("there is no {pointer} in the answer"))?;
     let shown = start_of(&value.to_string());
-    if config.equals.as_ref().is_some_and(|wanted| !same(wanted, value)) {
-        bail!("{pointer} is {shown}, not {}", config.equals.clone().unwrap_or_default());
+    if let Some(wanted) = config.equals.as_ref().filter(|wanted| !same(wanted, value)) {
+        bail!("{pointer} is {shown}, not {wanted}");
     }
     if config.not_equals.as_ref().is_some_and(|unwanted| same(unwanted, value)) {
         bail!("{pointer} is {shown}");
@@ -78,7 +79,7 @@ fn judge(config: &Config, pointer: &str, document: &Value) -> Result<Outcome> {
     match value.as_f64() {
         Some(number) => Ok(config.thresholds.outcome(pointer, number).gauge("value", number)),
         None if limited => bail!("{pointer} is {shown}, which is no number"),
-        None => Ok(Outcome::new(Status::Passing, format!("{pointer} is {shown}"))),
+        None => Ok(Outcome::passing(format!("{pointer} is {shown}"))),
     }
 }
 
@@ -96,6 +97,8 @@ fn start_of(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lictor_plugin::Status;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,8 @@
 //! A renderer for templates in Jinja's language. The template comes with the request, the config's `vars` are its variables, and these
 //! functions read the catalog: `service(name, tag="", passing=true, datacenter="")`, `services()`, `nodes()`, `key(path, default)`, `tree(prefix)`.
 
+use std::collections::BTreeMap;
+
 use lictor_plugin::{File, Rendering, Result, catalog};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
@@ -48,7 +50,7 @@ struct Node {
     name: String,
     address: String,
     datacenter: String,
-    meta: std::collections::BTreeMap<String, String>,
+    meta: BTreeMap<String, String>,
 }
 
 impl From<catalog::Node> for Node {
@@ -66,7 +68,7 @@ fn service(name: String, named: Kwargs) -> Result<Value, Error> {
     let instances = read(catalog::instances(&name, &tag, passing.unwrap_or(true), &datacenter))?;
     Ok(list(instances, |instance| {
         let catalog::Instance { id, service, node, address, port, tags, meta, weights, health } = instance;
-        let meta: std::collections::BTreeMap<_, _> = meta.into_iter().collect();
+        let meta: BTreeMap<_, _> = meta.into_iter().collect();
         let health = match health {
             catalog::Health::Passing => "passing",
             catalog::Health::Warning => "warning",

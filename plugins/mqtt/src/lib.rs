@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant, SystemTime};
 
-use lictor_plugin::{Context, Outcome, Result, bail, tcp};
+use lictor_plugin::{Context, Outcome, Password, Result, bail, tcp};
 use serde::Deserialize;
 
 const READ_MAX: usize = 64 << 10;
@@ -20,8 +20,8 @@ struct Config {
     address: String,
     client_id: Option<String>,
     username: Option<String>,
-    password: Option<String>,
-    password_env: Option<String>,
+    #[serde(flatten)]
+    password: Password,
     topic: Option<String>,
     warning_seconds: Option<f64>,
 }
@@ -42,7 +42,7 @@ fn run(config: Config) -> Result<Outcome> {
         round_trip(&mut broker, topic, stamp.as_bytes()).with_context(|| format!("no message came through {topic}"))?;
     }
     // A broker that is already gone has lost nothing.
-    let _ = broker.write_all(&[DISCONNECT, 0]);
+    let _ = broker.write_all(&packet(DISCONNECT, &[]));
     let took = began.elapsed().as_secs_f64();
     let what = if config.topic.is_some() { "a message came through" } else { "the broker let us in" };
     let text = format!("{what} in {:.0} ms", took * 1000.0);
@@ -52,10 +52,7 @@ fn run(config: Config) -> Result<Outcome> {
 }
 
 fn sign_in<S: Read + Write>(broker: &mut tcp::Bounded<S>, config: &Config, stamp: &str) -> Result<()> {
-    let password = match &config.password_env {
-        Some(name) => Some(std::env::var(name).with_context(|| format!("variable {name} is not set or not granted"))?),
-        None => config.password.clone(),
-    };
+    let password = config.password.get()?;
     let id = config.client_id.clone().unwrap_or_else(|| format!("lictor{}", &stamp[stamp.len().saturating_sub(12)..]));
     let named = u8::from(config.username.is_some());
     let secret = u8::from(config.username.is_some() && password.is_some());
@@ -68,7 +65,7 @@ fn sign_in<S: Read + Write>(broker: &mut tcp::Bounded<S>, config: &Config, stamp
             text(&mut body, password.as_bytes())?;
         }
     }
-    send(broker, CONNECT, &body)?;
+    broker.write_all(&packet(CONNECT, &body))?;
     match receive(broker)? {
         (CONNACK, answer) if answer.len() == 2 && answer[1] == 0 => Ok(()),
         (CONNACK, answer) if answer.len() == 2 => bail!("the broker refused: {}", refusal(answer[1])),
@@ -91,14 +88,14 @@ fn round_trip<S: Read + Write>(broker: &mut tcp::Bounded<S>, topic: &str, messag
     let mut body = vec![0, 1];
     text(&mut body, topic.as_bytes())?;
     body.push(0);
-    send(broker, SUBSCRIBE, &body)?;
+    broker.write_all(&packet(SUBSCRIBE, &body))?;
     wait_for(broker, |kind, body| (kind == SUBACK).then(|| body.get(2).copied()))?
         .filter(|granted| *granted < 0x80)
         .context("the broker refused the subscription")?;
     let mut publish = Vec::new();
     text(&mut publish, topic.as_bytes())?;
     publish.extend(message);
-    send(broker, PUBLISH, &publish)?;
+    broker.write_all(&packet(PUBLISH, &publish))?;
     // Other messages on the topic, such as a retained one, are not ours.
     wait_for(broker, |kind, body| (kind & 0xf0 == PUBLISH && body.ends_with(message)).then_some(()))
 }
@@ -119,7 +116,8 @@ fn text(body: &mut Vec<u8>, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-fn send<S: Read + Write>(broker: &mut tcp::Bounded<S>, kind: u8, body: &[u8]) -> Result<()> {
+/// A packet: its kind, its length in one to four groups of seven bits, its body.
+fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
     let mut packet = vec![kind];
     let mut left = body.len();
     loop {
@@ -131,7 +129,7 @@ fn send<S: Read + Write>(broker: &mut tcp::Bounded<S>, kind: u8, body: &[u8]) ->
         }
     }
     packet.extend(body);
-    Ok(broker.write_all(&packet)?)
+    packet
 }
 
 fn receive<S: Read + Write>(broker: &mut tcp::Bounded<S>) -> Result<(u8, Vec<u8>)> {
@@ -154,28 +152,15 @@ mod tests {
     #[test]
     fn packets_come_back_as_they_were_sent() {
         for length in [0, 127, 128, 20_000] {
-            let mut wire = tcp::Bounded::new(std::io::Cursor::new(Vec::new()), READ_MAX);
             let body = vec![7; length];
-            send(&mut wire, PUBLISH, &body).expect("sent");
-            let written = [&[PUBLISH][..], &encoded(length), &body].concat();
-            let mut read = tcp::Bounded::new(std::io::Cursor::new(written), READ_MAX);
-            assert_eq!(receive(&mut read).expect("a packet"), (PUBLISH, body));
-        }
-    }
-
-    fn encoded(length: usize) -> Vec<u8> {
-        match length {
-            0..128 => vec![length as u8],
-            _ => vec![(length & 127) as u8 | 128, (length >> 7) as u8 & 127 | if length >> 14 > 0 { 128 } else { 0 }]
-                .into_iter()
-                .chain((length >> 14 > 0).then_some((length >> 14) as u8))
-                .collect(),
+            let mut wire = tcp::Bounded::new(tcp::Script::new(packet(PUBLISH, &body)), READ_MAX);
+            assert_eq!(receive(&mut wire).expect("a packet"), (PUBLISH, body));
         }
     }
 
     #[test]
     fn a_length_without_end_is_refused() {
-        let mut wire = tcp::Bounded::new(std::io::Cursor::new(vec![0xff; 64]), READ_MAX);
+        let mut wire = tcp::Bounded::new(tcp::Script::new([0xff; 64]), READ_MAX);
         assert!(receive(&mut wire).is_err());
     }
 }

@@ -7,7 +7,7 @@ mod session;
 
 use std::time::{Duration, Instant};
 
-use lictor_plugin::{Context, Outcome, Result, Thresholds, bail, tcp};
+use lictor_plugin::{Context, Demands, Outcome, Password, Result, tcp};
 use serde::Deserialize;
 
 /// The most one run reads.
@@ -18,12 +18,11 @@ struct Config {
     address: String,
     user: String,
     database: Option<String>,
-    password: Option<String>,
-    password_env: Option<String>,
-    query: Option<String>,
-    equals: Option<String>,
     #[serde(flatten)]
-    thresholds: Thresholds,
+    password: Password,
+    query: Option<String>,
+    #[serde(flatten)]
+    demands: Demands,
 }
 
 lictor_plugin::check! {
@@ -35,30 +34,18 @@ lictor_plugin::check! {
 
 fn run(config: Config) -> Result<Outcome> {
     let began = Instant::now();
-    let password = match &config.password_env {
-        Some(name) => Some(std::env::var(name).with_context(|| format!("variable {name} is not set or not granted"))?),
-        None => config.password.clone(),
-    };
+    let password = config.password.get()?;
     let stream = tcp::connect(&config.address, Duration::from_secs(5))?;
     let database = config.database.as_ref().unwrap_or(&config.user);
     let mut session =
         session::Session::start(stream, &config.user, database, password.as_deref()).context("could not sign in")?;
     let outcome = match &config.query {
-        Some(query) => judge(&config, session.first_value(query).context("the query failed")?)?,
+        Some(query) => {
+            let value = session.first_value(query).context("the query failed")?;
+            config.demands.outcome("the query's value", &value.context("the query gave no value")?)?
+        }
         None => Outcome::passing(format!("{} let {} in", config.address, config.user)),
     };
     session.end();
     Ok(outcome.gauge("seconds", began.elapsed().as_secs_f64()))
-}
-
-fn judge(config: &Config, value: Option<String>) -> Result<Outcome> {
-    let value = value.context("the query gave no value")?;
-    if config.equals.as_ref().is_some_and(|wanted| *wanted != value) {
-        bail!("the query gave {value}, not {}", config.equals.as_deref().unwrap_or_default());
-    }
-    match value.parse::<f64>() {
-        Ok(number) => Ok(config.thresholds.outcome("the query's value", number).gauge("value", number)),
-        Err(_) if config.equals.is_some() => Ok(Outcome::passing(format!("the query gave {value}"))),
-        Err(_) => bail!("the query gave {value:?}, which is no number: compare it with `equals`"),
-    }
 }

@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
-use lictor_plugin::{Context, Outcome, Result, Thresholds, bail, tcp};
+use lictor_plugin::{Context, Demands, Outcome, Password, Result, bail, tcp};
 use serde::Deserialize;
 
 /// The most one run reads: INFO is some 5 KiB.
@@ -14,12 +14,11 @@ const READ_MAX: usize = 256 << 10;
 struct Config {
     address: String,
     username: Option<String>,
-    password: Option<String>,
-    password_env: Option<String>,
-    field: Option<String>,
-    equals: Option<String>,
     #[serde(flatten)]
-    thresholds: Thresholds,
+    password: Password,
+    field: Option<String>,
+    #[serde(flatten)]
+    demands: Demands,
 }
 
 lictor_plugin::check! {
@@ -33,7 +32,7 @@ fn run(config: Config) -> Result<Outcome> {
     let began = Instant::now();
     let stream = tcp::connect(&config.address, Duration::from_secs(5))?;
     let mut server = tcp::Bounded::new(stream, READ_MAX);
-    if let Some(password) = password(&config)? {
+    if let Some(password) = config.password.get()? {
         let mut words = vec!["AUTH"];
         words.extend(config.username.as_deref());
         words.push(&password);
@@ -45,19 +44,13 @@ fn run(config: Config) -> Result<Outcome> {
     }
     let took = began.elapsed().as_secs_f64();
     let outcome = match &config.field {
-        Some(field) => judge(&config, field, &ask(&mut server, &["INFO", "everything"]).context("INFO failed")?)?,
+        Some(field) => {
+            let info = ask(&mut server, &["INFO", "everything"]).context("INFO failed")?;
+            config.demands.outcome(field, field_of(&info, field)?)?
+        }
         None => Outcome::passing(format!("PONG from {}", config.address)),
     };
     Ok(outcome.gauge("seconds", took))
-}
-
-fn password(config: &Config) -> Result<Option<String>> {
-    match &config.password_env {
-        Some(name) => {
-            Ok(Some(std::env::var(name).with_context(|| format!("variable {name} is not set or not granted"))?))
-        }
-        None => Ok(config.password.clone()),
-    }
 }
 
 /// Sends a command and reads its reply as text.
@@ -82,40 +75,15 @@ fn ask<S: Read + Write>(server: &mut tcp::Bounded<S>, words: &[&str]) -> Result<
     }
 }
 
-/// Holds a field of INFO against what the config demands.
-fn judge(config: &Config, field: &str, info: &str) -> Result<Outcome> {
+/// A field of INFO.
+fn field_of<'a>(info: &'a str, field: &str) -> Result<&'a str> {
     let found = info.lines().find_map(|line| line.trim_end().split_once(':').filter(|(name, _)| *name == field));
-    let (_, value) = found.with_context(|| format!("INFO has no field {field}"))?;
-    if config.equals.as_ref().is_some_and(|wanted| wanted != value) {
-        bail!("{field} is {value}, not {}", config.equals.as_deref().unwrap_or_default());
-    }
-    match value.parse::<f64>() {
-        Ok(number) => Ok(config.thresholds.outcome(field, number).gauge("value", number)),
-        Err(_) if config.equals.is_some() => Ok(Outcome::passing(format!("{field} is {value}"))),
-        Err(_) => bail!("{field} is {value:?}, which is no number: compare it with `equals`"),
-    }
+    found.map(|(_, value)| value).with_context(|| format!("INFO has no field {field}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Script(std::io::Cursor<Vec<u8>>);
-
-    impl Read for Script {
-        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-            self.0.read(buffer)
-        }
-    }
-
-    impl Write for Script {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
 
     #[test]
     fn replies_are_read_and_nonsense_is_refused() {
@@ -128,7 +96,7 @@ mod tests {
             ("HTTP/1.1 400\r\n", Err("what the server sent is not Redis's protocol")),
         ];
         for (said, expected) in cases {
-            let mut server = tcp::Bounded::new(Script(std::io::Cursor::new(said.into())), READ_MAX);
+            let mut server = tcp::Bounded::new(tcp::Script::new(said), READ_MAX);
             let found = ask(&mut server, &["PING"]).map_err(|error| error.to_string());
             assert_eq!(found, expected.map(str::to_owned).map_err(str::to_owned), "{said:?}");
         }

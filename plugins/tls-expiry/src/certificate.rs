@@ -67,7 +67,10 @@ fn time(bytes: &[u8]) -> Result<(i64, &[u8])> {
 }
 
 fn number(digits: &str) -> Result<i64> {
-    digits.parse().context("a time has other characters than digits")
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        bail!("a time has other characters than digits");
+    }
+    digits.parse().context("a time is too short")
 }
 
 /// Days since 1970 of a date of the Gregorian calendar (Howard Hinnant's `days_from_civil`).

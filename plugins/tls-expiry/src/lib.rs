@@ -49,15 +49,14 @@ fn run(config: Config) -> Result<Outcome> {
     let name = config.server_name.as_deref().unwrap_or(host).to_owned();
     let chain = shown_by(&config.address, name)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_secs() as i64;
-    let mut ends = Vec::new();
+    let mut validities = Vec::new();
     for certificate in &chain {
-        ends.push(certificate::validity(certificate).context("a certificate of the chain cannot be read")?);
+        validities.push(certificate::validity(certificate).context("a certificate of the chain cannot be read")?);
     }
-    let (_, leaf_end) = *ends.first().context("the server showed no certificate")?;
-    if let Some((start, _)) = ends.iter().find(|(start, _)| *start > now) {
+    if let Some((start, _)) = validities.iter().find(|(start, _)| *start > now) {
         bail!("a certificate is not valid yet, for {:.1} days", (start - now) as f64 / DAY);
     }
-    let first = ends.iter().map(|(_, end)| *end).min().unwrap_or(leaf_end);
+    let first = validities.iter().map(|(_, end)| *end).min().context("the server showed no certificate")?;
     Ok(judge(&config, (first - now) as f64 / DAY))
 }
 

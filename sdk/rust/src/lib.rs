@@ -26,14 +26,18 @@ pub mod catalog;
 pub mod http;
 pub mod log;
 mod outcome;
+mod password;
 pub mod plugin;
 pub mod tcp;
 mod threshold;
+mod word;
 
 pub use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 pub use outcome::{Outcome, Status};
+pub use password::Password;
 pub use plugin::{File, Rendering, Wants};
-pub use threshold::Thresholds;
+pub use threshold::{Demands, Thresholds};
+pub use word::{host_and_port, word};
 
 /// Makes a function the health check of this component. Name and version are those of `Cargo.toml`.
 ///
@@ -47,12 +51,7 @@ macro_rules! check {
         const _: () = {
             struct Plugin;
 
-            impl $crate::bindings::about::exports::lictor::plugin::about::Guest for Plugin {
-                fn describe() -> $crate::bindings::about::exports::lictor::plugin::about::Description {
-                    let wants = $crate::Wants { $($($kind: vec![$(($want).into()),*],)*)? ..Default::default() };
-                    $crate::plugin::describe(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), $summary, $schema, wants)
-                }
-            }
+            $crate::describe!(Plugin, $summary, $schema, { $($($kind: [$($want),*],)*)? });
 
             impl $crate::bindings::check::exports::lictor::plugin::check::Guest for Plugin {
                 fn run(config: String) -> $crate::bindings::check::exports::lictor::plugin::check::Outcome {
@@ -60,7 +59,6 @@ macro_rules! check {
                 }
             }
 
-            $crate::bindings::about::export_about!(Plugin with_types_in $crate::bindings::about);
             $crate::bindings::check::export_check!(Plugin with_types_in $crate::bindings::check);
         };
     };
@@ -74,12 +72,7 @@ macro_rules! renderer {
         const _: () = {
             struct Plugin;
 
-            impl $crate::bindings::about::exports::lictor::plugin::about::Guest for Plugin {
-                fn describe() -> $crate::bindings::about::exports::lictor::plugin::about::Description {
-                    let wants = $crate::Wants { $($($kind: vec![$(($want).into()),*],)*)? ..Default::default() };
-                    $crate::plugin::describe(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), $summary, $schema, wants)
-                }
-            }
+            $crate::describe!(Plugin, $summary, $schema, { $($($kind: [$($want),*],)*)? });
 
             impl $crate::bindings::renderer::exports::lictor::plugin::renderer::Guest for Plugin {
                 fn render(
@@ -89,8 +82,23 @@ macro_rules! renderer {
                 }
             }
 
-            $crate::bindings::about::export_about!(Plugin with_types_in $crate::bindings::about);
             $crate::bindings::renderer::export_renderer!(Plugin with_types_in $crate::bindings::renderer);
         };
+    };
+}
+
+/// What [`check!`] and [`renderer!`] have in common.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! describe {
+    ($plugin:ident, $summary:expr, $schema:expr, { $($kind:ident: [$($want:expr),*],)* }) => {
+        impl $crate::bindings::about::exports::lictor::plugin::about::Guest for $plugin {
+            fn describe() -> $crate::bindings::about::exports::lictor::plugin::about::Description {
+                let wants = $crate::Wants { $($kind: vec![$(($want).into()),*],)* ..Default::default() };
+                $crate::plugin::describe(env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), $summary, $schema, wants)
+            }
+        }
+
+        $crate::bindings::about::export_about!($plugin with_types_in $crate::bindings::about);
     };
 }

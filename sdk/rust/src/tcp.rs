@@ -6,13 +6,20 @@ use std::time::Duration;
 
 use crate::{Context, Result, anyhow};
 
-/// Connects to `host:port`, trying each address of a name. Reads and writes of the stream are ended by the agent's wall time limit.
+/// The most addresses of a name that are tried.
+const ADDRESSES_MAX: usize = 8;
+
+/// Connects to `host:port`, trying up to eight addresses of a name, each for at most `timeout`. Reads and writes of the stream are ended
+/// by the agent's wall time limit.
 ///
 /// # Errors
 /// When the name does not resolve, and when no address could be reached or was granted; says which.
 pub fn connect(address: &str, timeout: Duration) -> Result<TcpStream> {
-    let addresses: Vec<SocketAddr> =
-        address.to_socket_addrs().with_context(|| format!("could not resolve {address}"))?.take(8).collect();
+    let addresses: Vec<SocketAddr> = address
+        .to_socket_addrs()
+        .with_context(|| format!("could not resolve {address}"))?
+        .take(ADDRESSES_MAX)
+        .collect();
     let mut last = anyhow!("could not resolve {address}: no addresses");
     for candidate in addresses {
         match connect_to(candidate, timeout) {
@@ -99,6 +106,32 @@ impl<S: Read + Write> Write for Bounded<S> {
     }
 }
 
+/// A server for tests of plugins: says what was written down, and hears nothing.
+pub struct Script(io::Cursor<Vec<u8>>);
+
+impl Script {
+    /// A server that says this.
+    pub fn new(said: impl Into<Vec<u8>>) -> Script {
+        Script(io::Cursor::new(said.into()))
+    }
+}
+
+impl Read for Script {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Script {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 fn too_much() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "the server sent more than this check reads")
 }
@@ -109,7 +142,7 @@ mod tests {
 
     #[test]
     fn no_more_than_the_bound_is_read() {
-        let mut stream = Bounded::new(io::Cursor::new(b"ab\r\ncdefgh".to_vec()), 6);
+        let mut stream = Bounded::new(Script::new("ab\r\ncdefgh"), 6);
         assert_eq!(stream.line().expect("a line"), "ab");
         assert_eq!(stream.exactly(2).expect("two bytes"), b"cd");
         assert!(stream.exactly(1).is_err());

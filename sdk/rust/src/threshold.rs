@@ -1,8 +1,8 @@
-//! Limits on a measured number, the same in every plugin's config.
+//! Limits on a measured number and demands on a text, the same in every plugin's config.
 
 use serde::Deserialize;
 
-use crate::{Outcome, Status};
+use crate::{Outcome, Result, Status, bail};
 
 /// The four limits that a config may set on a number. All are optional; a value on the limit is still good.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -44,9 +44,54 @@ impl Thresholds {
     }
 }
 
+/// What a config may demand of a value that comes as text: to be equal to another, or to be a number within limits.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct Demands {
+    /// The value must be this.
+    pub equals: Option<String>,
+    /// The limits, for a number.
+    #[serde(flatten)]
+    pub thresholds: Thresholds,
+}
+
+impl Demands {
+    /// The outcome of a named value: `lag is 12, above 10`; a number is the gauge `value`, too.
+    ///
+    /// # Errors
+    /// When it is not what it must equal, and when it is no number without having to equal anything.
+    pub fn outcome(&self, what: &str, value: &str) -> Result<Outcome> {
+        if let Some(wanted) = self.equals.as_ref().filter(|wanted| *wanted != value) {
+            bail!("{what} is {value}, not {wanted}");
+        }
+        match value.parse::<f64>() {
+            Ok(number) => Ok(self.thresholds.outcome(what, number).gauge("value", number)),
+            Err(_) if self.equals.is_some() => Ok(Outcome::passing(format!("{what} is {value}"))),
+            Err(_) => bail!("{what} is {value:?}, which is no number: compare it with `equals`"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_a_number_within_limits_or_what_it_must_equal() {
+        let limits = Thresholds { warning_above: Some(5.0), ..Default::default() };
+        let cases = [
+            (None, "7", Ok((Status::Warning, "lag is 7, above 5"))),
+            (Some("7"), "7", Ok((Status::Warning, "lag is 7, above 5"))),
+            (Some("up"), "up", Ok((Status::Passing, "lag is up"))),
+            (Some("up"), "down", Err("lag is down, not up")),
+            (None, "up", Err("lag is \"up\", which is no number: compare it with `equals`")),
+        ];
+        for (equals, value, expected) in cases {
+            let demands = Demands { equals: equals.map(str::to_owned), thresholds: limits };
+            let found = demands.outcome("lag", value).map(|found| (found.status, found.output));
+            let expected = expected.map(|(status, output)| (status, output.to_owned()));
+            assert_eq!(found.map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{value}");
+        }
+    }
 
     #[test]
     fn the_worst_limit_that_is_crossed_counts() {

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use crate::agent::{Agent, Binary, PATIENCE, config_file};
 use crate::http::{Response, get, request};
 use crate::pool::until;
-use crate::tools::target_folder;
+use crate::tools::{succeeded, target_folder};
 
 /// Where `just plugins` put a component.
 ///
@@ -136,14 +136,4 @@ pub fn lictor(words: &[&str]) -> Command {
     let mut command = Command::new(Binary::Lictor.path());
     command.args(words);
     command
-}
-
-/// What a program said that succeeded.
-///
-/// # Panics
-/// When it did not; shows what it said.
-pub fn succeeded(done: Output) -> String {
-    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-    assert!(done.status.success(), "{}: {said}", done.status);
-    said
 }

@@ -1,4 +1,4 @@
-//! Servers that plugins are tried against: Debian's, each a process of its own with a temporary folder and a free port, and two of ours.
+//! Servers that plugins are tried against: Debian's, each a process of its own with a temporary folder and a free port, and some of ours.
 //! Dropping one kills its process, by its id.
 
 use std::io::{Read, Write};
@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use crate::agent::PATIENCE;
 use crate::pool::until;
+use crate::tools::{installed, succeeded};
 
 /// A process that listens on a port of 127.0.0.1.
 pub struct Server {
@@ -45,7 +46,7 @@ impl Server {
         let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let process = process.unwrap_or_else(|error| panic!("{command:?}: {error}; run tests/setup first"));
         let server = Server { address, process, folder };
-        until(PATIENCE, "the server accepts", || TcpStream::connect(address).ok());
+        until(PATIENCE, "server that accepts", || TcpStream::connect(address).ok());
         server
     }
 
@@ -58,12 +59,9 @@ impl Server {
 /// A Redis server with a password.
 pub fn redis(password: &str) -> Server {
     Server::start(|folder, address| {
-        let mut command = Command::new("redis-server");
-        command
-            .args(["--bind", "127.0.0.1", "--save", "", "--port", &address.port().to_string()])
-            .arg("--dir")
-            .arg(folder);
-        command.args(["--requirepass", password]);
+        let mut command = installed("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""]);
+        command.args(["--requirepass", password, "--dir"]).arg(folder);
         command
     })
 }
@@ -72,9 +70,8 @@ pub fn redis(password: &str) -> Server {
 pub fn mosquitto() -> Server {
     Server::start(|folder, address| {
         let passwords = folder.join("passwords");
-        let made =
-            Command::new("mosquitto_passwd").arg("-b").arg("-c").arg(&passwords).args(["edge", "secret"]).status();
-        assert!(made.expect("mosquitto_passwd runs").success());
+        let made = installed("mosquitto_passwd").args(["-b", "-c"]).arg(&passwords).args(["edge", "secret"]).output();
+        succeeded(made.expect("mosquitto_passwd runs"));
         let config = folder.join("mosquitto.conf");
         let port = address.port();
         let text = format!(
@@ -82,8 +79,7 @@ pub fn mosquitto() -> Server {
             passwords.display()
         );
         std::fs::write(&config, text).expect("a file");
-        let mut command =
-            Command::new(if Path::new("/usr/sbin/mosquitto").exists() { "/usr/sbin/mosquitto" } else { "mosquitto" });
+        let mut command = installed("mosquitto");
         command.arg("-c").arg(config);
         command
     })
@@ -93,21 +89,15 @@ pub fn mosquitto() -> Server {
 pub fn tls(days: u32, arguments: &[&str]) -> Server {
     Server::start(|folder, address| {
         let (key, certificate) = (folder.join("key.pem"), folder.join("cert.pem"));
-        let mut make = Command::new("openssl");
-        make.args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:prime256v1",
-            "-nodes",
-            "-subj",
-            "/CN=localhost",
-        ]);
-        make.args(["-days", &days.to_string()]).arg("-keyout").arg(&key).arg("-out").arg(&certificate);
-        assert!(make.stderr(Stdio::null()).status().expect("openssl runs").success());
-        let mut command = Command::new("openssl");
+        let mut make = installed("openssl");
+        make.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+        make.args(["-subj", "/CN=localhost", "-days", &days.to_string()])
+            .arg("-keyout")
+            .arg(&key)
+            .arg("-out")
+            .arg(&certificate);
+        succeeded(make.output().expect("openssl runs"));
+        let mut command = installed("openssl");
         command.args(["s_server", "-quiet", "-accept", &address.to_string()]).args(arguments);
         command.arg("-key").arg(key).arg("-cert").arg(certificate);
         command

@@ -1,12 +1,14 @@
 //! The check `postgres` against a real server, by each kind of password.
 
+use std::fs;
+use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
 
 use real::plugins::expect;
 use real::servers::Server;
+use real::tools::succeeded;
 use serde_json::json;
 
 /// PostgreSQL refuses to run as root; this is the user `nobody` of Debian.
@@ -84,13 +86,13 @@ fn prepare(folder: &Path, method: &str) -> PathBuf {
     let (data, secret) = (folder.join("data"), folder.join("secret"));
     fs::write(&secret, "secret\n").expect("a file");
     if rustix::process::geteuid().is_root() {
-        std::os::unix::fs::chown(folder, Some(NOBODY), Some(NOBODY)).expect("a folder of nobody's");
-        std::os::unix::fs::chown(&secret, Some(NOBODY), Some(NOBODY)).expect("a file of nobody's");
+        chown(folder, Some(NOBODY), Some(NOBODY)).expect("a folder of nobody's");
+        chown(&secret, Some(NOBODY), Some(NOBODY)).expect("a file of nobody's");
     }
     let mut make = as_user("initdb");
     // The locale of whoever runs the tests may not exist here.
     make.env("LC_ALL", "C").env_remove("LANG").args(["-N", "-U", "monitor", "-A", method]);
     let made = make.arg("--pwfile").arg(secret).arg("-D").arg(&data).output().expect("initdb runs");
-    assert!(made.status.success(), "{} {:?}", String::from_utf8_lossy(&made.stderr), env::current_dir());
+    succeeded(made);
     data
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use real::plugins::PluginAgent;
+use real::tools::installed;
 use serde_json::{Value, json};
 
 /// An agent that knows a service `web` with two instances, and a key.
@@ -41,7 +42,7 @@ fn nginx_takes_the_upstreams() {
     let config =
         format!("pid {};\nevents {{}}\nhttp {{ access_log off; include {}; }}\n", pid.display(), file.display());
     fs::write(&main, config).expect("a file");
-    accepted(Command::new("nginx").args(["-t", "-q", "-e", "stderr", "-c"]).arg(&main), &text);
+    accepted(installed("nginx").args(["-t", "-q", "-e", "stderr", "-c"]).arg(&main), &text);
 }
 
 #[test]
@@ -54,7 +55,7 @@ fn haproxy_takes_the_backends() {
     // Without anything to listen on it calls every configuration useless.
     let frontend = "frontend all\n    bind 127.0.0.1:8080\n    default_backend web\n";
     fs::write(&file, format!("{defaults}{frontend}{text}")).expect("a file");
-    accepted(Command::new("haproxy").args(["-c", "-f"]).arg(&file), &text);
+    accepted(installed("haproxy").args(["-c", "-f"]).arg(&file), &text);
 }
 
 #[test]

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 
-use real::plugins::{PluginAgent, lictor, succeeded};
+use real::plugins::{PluginAgent, lictor};
 use real::readme::{Block, blocks};
 use real::servers::{free_address, http};
-use real::tools::{programs_folder, target_folder, tools_folder};
+use real::tools::{programs_folder, succeeded, target_folder, tools_folder};
 use serde_json::{Value, json};
 
 /// A machine of one's own in front of the steps: a network with nothing but an empty loopback, processes that end with the shell,

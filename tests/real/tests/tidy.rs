@@ -21,7 +21,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn all_files() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for folder in ["agent", "tests"] {
+    for folder in ["agent", "plugins", "sdk", "tests"] {
         rust_files(&root().join(folder), &mut found);
     }
     assert!(found.len() > 50, "only {} files found: looking in the wrong place", found.len());

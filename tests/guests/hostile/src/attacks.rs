@@ -1,12 +1,14 @@
 //! What it can be told to do.
 
-use crate::exports::lictor::plugin::check::{Kind, Metric};
-use crate::lictor::plugin::logging;
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
+
 use wasip2::http::types::{Fields, OutgoingRequest, Scheme};
 use wasip2::sockets::network::IpAddressFamily;
+
+use crate::exports::lictor::plugin::check::{Kind, Metric};
+use crate::lictor::plugin::logging;
 
 pub fn attack(what: &str, with: &str) -> Result<String, String> {
     match what {
@@ -77,7 +79,7 @@ fn recurse(depth: u64) -> u64 {
     recurse(depth + 1) + here[(depth % 64) as usize]
 }
 
-/// Logs a message that is as long as memory, again and again: what the host copies is not what the guest holds.
+/// Logs a message that is as long as memory: what the host copies is beside what the guest holds.
 fn alias(bytes: usize) -> Result<String, String> {
     let message = "m".repeat(bytes);
     logging::log(logging::Level::Info, &message);

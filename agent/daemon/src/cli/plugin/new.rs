@@ -42,9 +42,11 @@ const RUST_SDK: &[File] = files!("sdk/rust":
     "lictor-plugin/src/lib.rs" <- "src/lib.rs",
     "lictor-plugin/src/log.rs" <- "src/log.rs",
     "lictor-plugin/src/outcome.rs" <- "src/outcome.rs",
+    "lictor-plugin/src/password.rs" <- "src/password.rs",
     "lictor-plugin/src/plugin.rs" <- "src/plugin.rs",
     "lictor-plugin/src/tcp.rs" <- "src/tcp.rs",
     "lictor-plugin/src/threshold.rs" <- "src/threshold.rs",
+    "lictor-plugin/src/word.rs" <- "src/word.rs",
 );
 
 const PYTHON: &[File] = files!("sdk/templates/python":
