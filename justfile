@@ -17,11 +17,12 @@ dev *ARGS:
 # Everything CI checks, in the order that fails fastest.
 ci: fmt lint deny test
 
-# The code is formatted: the agent's, the plugins' with their SDK, what a plugin author begins with.
+# The code is formatted: the agent's, the plugins' with their SDK, the fuzz targets, what a plugin author begins with.
 fmt:
     cargo fmt --all --check
     cargo fmt --all --check --manifest-path plugins/Cargo.toml
     cargo fmt --all --check --manifest-path tests/guests/Cargo.toml
+    cargo fmt --all --check --manifest-path tests/fuzz/Cargo.toml
     rustfmt --check --edition 2024 sdk/templates/rust/src/lib.rs
 
 # The code has no warnings, also without a compiler for plugins.

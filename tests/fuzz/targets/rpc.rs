@@ -42,7 +42,9 @@ fn connection(bytes: &[u8]) {
                 assert!(frame.body.len() <= BODY_BYTES_MAX && size <= rest.len());
                 assert_eq!(wire::parse(&rest[..size - 1], BODY_BYTES_MAX), Ok(None));
                 let added = match (frame.kind, &mut partial) {
-                    (Kind::Begin, _) => Partial::begin(frame.body, MESSAGE_BYTES_MAX).map(|begun| partial = Some(begun)),
+                    (Kind::Begin, _) => {
+                        Partial::begin(frame.body, MESSAGE_BYTES_MAX).map(|begun| partial = Some(begun))
+                    }
                     (Kind::More, Some(partial)) => partial.add(frame.body),
                     _ => Ok(()),
                 };
