@@ -69,6 +69,11 @@ impl<V: Clone> LastSeen<V> {
         self.bytes
     }
 
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        *self = LastSeen::new(self.bytes_max);
+    }
+
     fn forget(&mut self, question: &[u8]) {
         if let Some(kept) = self.answers.remove(question) {
             self.by_use.remove(&kept.used);

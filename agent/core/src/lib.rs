@@ -18,6 +18,7 @@ pub mod health;
 pub mod last_seen;
 pub mod local;
 pub mod plugin;
+pub mod pressure;
 pub mod reconcile;
 pub mod server_list;
 pub mod session_timer;

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_core::Instant;
 use agent_core::state::tables::UnixMs;
@@ -130,7 +131,7 @@ pub struct Env {
 impl Env {
     /// An outside world made of these parts, starting now. Call inside a runtime.
     pub fn new(clock: Arc<dyn Clock>, random: Arc<dyn Random>, network: Arc<dyn Network>) -> Self {
-        Env { clock, random, network, disks: Arc::new(SystemDisks), started: tokio::time::Instant::now() }
+        Env { clock, random, network, disks: Arc::new(SystemDisks::default()), started: tokio::time::Instant::now() }
     }
 
     /// The same world with other disks.
@@ -179,13 +180,20 @@ impl Random for SystemRandom {
     }
 }
 
-struct SystemDisks;
+/// Disks of the operating system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemDisks {
+    /// How long a log waits before it syncs: see [`FileDisk::open`].
+    pub commit_pause: Duration,
+}
 
 impl Disks for SystemDisks {
     fn open<'a>(&'a self, data_dir: Option<&'a Path>) -> BoxFuture<'a, Result<Arc<dyn Disk>, OpenError>> {
         Box::pin(async move {
             match data_dir {
-                Some(data_dir) => FileDisk::open(data_dir).await.map(|disk| disk as Arc<dyn Disk>),
+                Some(data_dir) => {
+                    FileDisk::open_paced(data_dir, self.commit_pause).await.map(|disk| disk as Arc<dyn Disk>)
+                }
                 None => Ok(Arc::new(MemoryDisk::new()) as Arc<dyn Disk>),
             }
         })

@@ -17,6 +17,7 @@ pub mod goflag;
 pub mod gossip;
 pub mod http;
 pub mod leader;
+pub mod memory;
 pub mod persist;
 pub mod plugin;
 pub mod propose;

@@ -21,8 +21,10 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Which agent to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Binary {
-    /// The one built from this tree.
+    /// The one built from this tree, or the build that the variable `LICTOR` names (a program that runs it will do).
     Lictor,
+    /// The same, but for the build that `LICTOR_PEER` names: what a build of another architecture is tried with.
+    Peer,
     /// The real Consul 1.8.7.
     Consul,
 }
@@ -34,14 +36,17 @@ impl Binary {
     /// When it is not there, with the command that puts it there.
     pub fn path(self) -> PathBuf {
         let path = match self {
-            Binary::Lictor => programs_folder().join("lictor"),
+Binary::Lictor | Binary::Peer => {
+                let named = if self == Binary::Peer { "LICTOR_PEER" } else { "LICTOR" };
+                env::var_os(named).map_or_else(|| programs_folder().join("lictor"), PathBuf::from)
+            }
             Binary::Consul => {
                 let home = PathBuf::from(env::var_os("HOME").expect("HOME is set"));
                 let cache = env::var_os("PEERS_CACHE").map_or(home.join(".cache/lictor-peers"), PathBuf::from);
                 cache.join("consul/usr/bin/consul")
             }
         };
-        let cure = if self == Binary::Lictor { "cargo build --workspace" } else { "tests/setup" };
+        let cure = if self == Binary::Consul { "tests/setup" } else { "cargo build --workspace" };
         assert!(path.exists(), "{} is not there: run `{cure}` first", path.display());
         path
     }

@@ -104,7 +104,7 @@ impl Bench {
         }
         let got = self.run(&run.line);
         let expected = match (&mut run.ours, self.binary) {
-            (Some((_, ours)), Binary::Lictor) => ours,
+            (Some((_, ours)), Binary::Lictor | Binary::Peer) => ours,
             (Some(_), Binary::Consul) | (None, _) => &mut run.expected,
         };
         if self.matches(expected, &got) {

@@ -23,7 +23,15 @@ impl Rooms {
             cluster: Arc::new(|| None),
         };
         let pool = rpc::Pool::new(env.clone(), identity).counting(Arc::clone(metrics));
-        Rooms { servers: Servers::new(env.clone(), pool, Arc::clone(metrics), settings.hold_time) }
+        Rooms {
+            servers: Servers::new(
+                env.clone(),
+                pool,
+                Arc::clone(metrics),
+                settings.hold_time,
+                settings.resources.seen_bytes_max,
+            ),
+        }
     }
 
     pub(super) fn catalog(&self) -> Arc<dyn Catalog> {

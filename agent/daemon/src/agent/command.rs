@@ -12,25 +12,21 @@ use std::time::Duration;
 use agent_core::local::Input;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Interval;
 
 use super::banner;
+use super::notify::{ServiceManager, State};
 use super::settings::{self, Settings};
 use super::{Agent, Parts};
 use crate::checks::SystemProber;
 use crate::config::{self, Config, Loaded};
 use crate::control::Control;
-use crate::env::{Env, ListenAddress, SystemClock};
+use crate::env::{Env, ListenAddress, SystemClock, SystemDisks};
 use crate::goflag::Parsed;
 use crate::gossip::{self, GossipHandle, RetryJoin};
 use crate::persist::Persist;
 use crate::plugin::Plugins;
 use crate::telemetry::LogStream;
-
-/// Threads that run tasks. More would only cost memory: the work of one server is bound by its one log.
-const WORKERS_MAX: usize = 4;
-
-/// Threads for files and names, which block.
-const BLOCKING_MAX: usize = 16;
 
 /// Runs an agent until it leaves or is stopped, and returns the exit code: zero only after leaving.
 pub fn run(given: &Parsed) -> u8 {
@@ -55,10 +51,11 @@ fn prepare(given: &Parsed) -> Result<(Loaded, Runtime, LogStream), String> {
         return Err(format!("Unexpected extra arguments: [{}]", given.positional.join(" ")));
     }
     let loaded = config::load(given).map_err(|error| error.to_string())?;
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
+    let resources = loaded.config.resources;
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(resources.worker_threads_max);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
-        .max_blocking_threads(BLOCKING_MAX)
+        .max_blocking_threads(resources.blocking_threads_max)
         .enable_all()
         .build()
         .map_err(|error| format!("could not start threads: {error}"))?;
@@ -76,6 +73,8 @@ enum Event {
     Interrupt,
     Terminate,
     Control(Control),
+    /// The service manager waits for a sign of life.
+    Beat,
     RaftStopped(String),
     JoinFailed(&'static str),
 }
@@ -101,7 +100,8 @@ async fn live(given: Parsed, loaded: Loaded, log: &LogStream) -> u8 {
 
 async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<End, String> {
     let Loaded { config, warnings, definitions, watches } = loaded;
-    let env = Env::real();
+    let manager = ServiceManager::from_environment()?;
+    let env = Env::real().with_disks(Arc::new(SystemDisks { commit_pause: config.resources.commit_pause }));
     let persist = config.data_dir.clone().map(Persist::new);
     let node_id = settings::node_id(&config, persist.as_ref(), &env).map_err(|error| error.to_string())?;
     log.print(&banner::text(&config, &node_id));
@@ -124,10 +124,12 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
     }
     agent.watch(watches);
     log.print("==> lictor agent running!\n");
+    manager.tell(State::Ready);
+    let mut beats = manager.beats();
     let mut joining = std::pin::pin!(join_in_time(agent.gossip().clone(), retry_join));
 
     let mut broken = agent.broken();
-    let mut running = Running { given, config, log: log.clone() };
+    let mut running = Running { given, config, log: log.clone(), manager };
     let end = loop {
         let event = tokio::select! {
             biased;
@@ -135,12 +137,14 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
             event = signals.next() => event,
             reason = &mut joining => Event::JoinFailed(reason),
             Some(control) = agent.control.recv() => Event::Control(control),
+            () = beat(&mut beats) => Event::Beat,
         };
         if let Some(end) = running.handle(&mut agent, event).await {
             break end;
         }
     };
     drop(broken);
+    running.manager.tell(State::Stopping);
     agent.shutdown().await;
     tracing::info!("shutdown complete");
     drop(pid_file);
@@ -152,6 +156,14 @@ async fn join_in_time(pool: GossipHandle, wanted: RetryJoin) -> &'static str {
     match gossip::keep_joining(pool, wanted).await {
         Ok(()) => std::future::pending().await,
         Err(reason) => reason,
+    }
+}
+
+/// Resolves when a sign of life is due, never where nobody waits for one.
+async fn beat(beats: &mut Option<Interval>) {
+    match beats {
+        Some(beats) => _ = beats.tick().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -174,6 +186,7 @@ struct Running {
     given: Parsed,
     config: Config,
     log: LogStream,
+    manager: ServiceManager,
 }
 
 impl Running {
@@ -198,6 +211,10 @@ impl Running {
                 let _ = reply.send(Ok(()));
                 Some(End::Left)
             }
+            Event::Beat => {
+                self.manager.tell(State::Beat);
+                None
+            }
             Event::Interrupt => Some(stop(agent, "interrupt", !self.config.leave.skip_on_interrupt).await),
             Event::Terminate => Some(stop(agent, "terminated", self.config.leave.on_terminate).await),
             Event::JoinFailed(reason) => {
@@ -214,6 +231,13 @@ impl Running {
     /// Reads the configuration again and applies what may change while running. Nothing changes on an error.
     async fn reload(&mut self, agent: &mut Agent) -> Result<(), String> {
         tracing::info!("Reloading configuration...");
+        self.manager.tell(State::Reloading);
+        let result = self.read_again(agent).await;
+        self.manager.tell(State::Ready);
+        result
+    }
+
+    async fn read_again(&mut self, agent: &mut Agent) -> Result<(), String> {
         let given = self.given.clone();
         let loaded = tokio::task::spawn_blocking(move || config::load(&given)).await;
         let Loaded { config, warnings, definitions, watches } = loaded

@@ -8,6 +8,7 @@
 mod banner;
 mod client;
 pub mod command;
+mod notify;
 mod server;
 pub mod settings;
 #[cfg(test)]
@@ -33,6 +34,7 @@ use crate::dns::{self, DnsOptions, DnsServer};
 use crate::env::{BoxFuture, Env, ListenAddress, Listener};
 use crate::gossip::{self, GossipHandle};
 use crate::http::{self, AgentApi, Api, ServerApi};
+use crate::memory::{self, Shedding};
 use crate::persist::Persist;
 use crate::plugin::fetch::Fetcher;
 use crate::plugin::{self, Declared, Plugins};
@@ -213,6 +215,7 @@ impl Agent {
             metrics,
             plugins: parts.plugins,
             log: parts.log,
+            shedding: Shedding::default(),
         };
         let api = Arc::new(match rooms {
             Rooms::Server(rooms) => Api::Server(rooms.start(agent, &settings, who, &mut running)),
@@ -221,6 +224,10 @@ impl Agent {
         let http = listeners.iter().map(|listener| listener.local_address()).collect();
         for listener in listeners {
             running.tasks.spawn(http::server::serve(listener, Arc::clone(&api), running.until_stopped()));
+        }
+        if let Some(limit_bytes) = settings.memory_bytes_max {
+            let (api, forget_dns) = (Arc::clone(&api), dns.forgetting());
+            running.tasks.spawn(keep_below(limit_bytes, api, forget_dns, running.until_stopped()));
         }
         let fetcher =
             Fetcher::new(Arc::clone(&api), settings.data_dir.as_deref(), settings.limits.plugin_trust.clone());
@@ -366,6 +373,14 @@ async fn listen(settings: &Settings, env: &Env) -> Result<Vec<Box<dyn Listener>>
     Ok(listeners)
 }
 
+async fn keep_below(limit_bytes: u64, api: Arc<Api>, forget_dns: impl Fn(), stopped: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = stopped => {}
+        () = memory::keep_below(limit_bytes, &api, forget_dns) => {}
+    }
+}
+
 async fn start_dns(
     settings: &Settings,
     env: &Env,
@@ -383,6 +398,7 @@ async fn start_dns(
         source,
         env: env.clone(),
         metrics: Arc::clone(metrics),
+        sockets_max: settings.resources.dns_sockets_max,
     };
     dns::start(options).await.map_err(AgentError::Dns)
 }

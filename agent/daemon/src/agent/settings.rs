@@ -11,7 +11,7 @@ use agent_core::local::{self, Definitions, ScriptPolicy};
 use agent_core::state::tables::{AutopilotConfig, Node};
 use agent_raft::Timing;
 
-use crate::config::{self, Config, UnixSockets};
+use crate::config::{self, Config, Resources, UnixSockets};
 use crate::env::{Env, ListenAddress};
 use crate::gossip;
 use crate::http::{Identity, Limits};
@@ -58,6 +58,10 @@ pub struct Settings {
     pub data_dir: Option<PathBuf>,
     /// How metrics are called, and which are shown.
     pub metrics: Naming,
+    /// What it takes of the host.
+    pub resources: Resources,
+    /// How much memory may be resident, in bytes, before things are given up; `None` leaves that to the kernel.
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// The id of this node: as configured, as kept in the data directory, or a new one that is kept from now on.
@@ -118,6 +122,8 @@ impl Settings {
             definitions,
             data_dir: config.data_dir.clone(),
             metrics: naming(&config.telemetry, &identity.node_name),
+            resources: config.resources,
+            memory_bytes_max: config.limits.memory_bytes_max,
             identity,
         }
     }
@@ -155,6 +161,8 @@ impl Settings {
             definitions: Definitions::default(),
             data_dir: None,
             metrics: Naming { node: node_name.to_owned(), ..Naming::default() },
+            resources: Resources::default(),
+            memory_bytes_max: None,
             identity,
         }
     }

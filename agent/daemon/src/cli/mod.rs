@@ -12,10 +12,11 @@ pub(crate) mod base64;
 mod catalog;
 pub mod client;
 pub mod command;
-mod commands;
+pub mod commands;
+mod container;
 mod event;
 mod force_leave;
-mod help;
+pub mod help;
 mod info;
 mod join;
 mod keygen;
@@ -46,6 +47,7 @@ use std::process::ExitCode;
 use crate::goflag;
 use command::{Command, Failure, Invocation};
 use commands::COMMANDS;
+use container::Start;
 
 /// Runs the command that the process arguments name and returns its exit code.
 pub fn main() -> ExitCode {
@@ -53,8 +55,18 @@ pub fn main() -> ExitCode {
     let invoked = args.next().unwrap_or_default();
     let program = Path::new(&invoked).file_name().map_or("lictor".into(), |name| name.to_string_lossy());
     let variable = |name: &str| std::env::var(name).ok();
+    let mut args: Vec<String> = args.collect();
+    if program == container::NAME {
+        match Start::of(&args, &variable).prepare() {
+            Ok(arguments) => args = arguments,
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
     let shell = Shell { program: &program, hints: std::io::stderr().is_terminal(), variable: &variable };
-    let code = run(&args.collect::<Vec<_>>(), &shell, &mut std::io::stdout(), &mut std::io::stderr());
+    let code = run(&args, &shell, &mut std::io::stdout(), &mut std::io::stderr());
     ExitCode::from(code)
 }
 

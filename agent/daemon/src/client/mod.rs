@@ -43,12 +43,6 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// The longest pause: a server that comes back is found again within this, even before gossip says so.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// The bytes of HTTP answers that are kept for the time when no server can be reached.
-const SEEN_BYTES_MAX: usize = 4 << 20;
-
-/// The same for DNS.
-const SEEN_DNS_BYTES_MAX: usize = 1 << 20;
-
 /// The servers, as a client knows them. Shared by all who ask.
 pub struct Servers {
     env: Env,
@@ -103,18 +97,30 @@ impl fmt::Display for Unanswered {
 impl std::error::Error for Unanswered {}
 
 impl Servers {
-    /// Nobody is known until [`run`] follows the pool.
-    pub fn new(env: Env, pool: Pool, metrics: Arc<Metrics>, hold_time: Duration) -> Arc<Servers> {
+    /// Nobody is known until [`run`] follows the pool. Answers are kept up to `seen_bytes_max`, a fifth of it DNS's.
+    pub fn new(
+        env: Env,
+        pool: Pool,
+        metrics: Arc<Metrics>,
+        hold_time: Duration,
+        seen_bytes_max: usize,
+    ) -> Arc<Servers> {
         let list = Mutex::new(ServerList::new(env.random.u64()));
         let (changed, appeared, failed) = (watch::Sender::new(0), watch::Sender::new(0), watch::Sender::new(()));
-        let seen = Mutex::new(LastSeen::new(SEEN_BYTES_MAX));
-        let seen_dns = Mutex::new(LastSeen::new(SEEN_DNS_BYTES_MAX));
+        let seen = Mutex::new(LastSeen::new(seen_bytes_max - seen_bytes_max / 5));
+        let seen_dns = Mutex::new(LastSeen::new(seen_bytes_max / 5));
         Arc::new(Servers { env, pool, metrics, hold_time, list, changed, appeared, failed, seen, seen_dns })
     }
 
     /// How many servers gossip hears of.
     pub fn count(&self) -> usize {
         self.list().alive()
+    }
+
+    /// Forgets what servers have answered.
+    pub fn forget(&self) {
+        self.seen().clear();
+        self.seen_dns().clear();
     }
 
     fn list(&self) -> MutexGuard<'_, ServerList> {

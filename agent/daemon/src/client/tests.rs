@@ -21,7 +21,7 @@ fn nobody() -> Arc<Servers> {
     let env = Env::real();
     let identity = Identity { datacenter: "dc1".into(), node: "c1".into(), cluster: Arc::new(|| None) };
     let metrics = Arc::new(Metrics::new(env.clock.clone(), Naming::default(), routes::names()));
-    Servers::new(env.clone(), Pool::new(env, identity), metrics, HOLD)
+    Servers::new(env.clone(), Pool::new(env, identity), metrics, HOLD, 1 << 20)
 }
 
 fn address(place: u8) -> SocketAddr {

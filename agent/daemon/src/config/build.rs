@@ -20,6 +20,7 @@ use super::gossip;
 use super::interfaces::Interface;
 use super::network;
 use super::raw::Document;
+use super::resources::Resources;
 use super::{ConfigError, error_list};
 use crate::definition;
 use crate::plugin::{Declared, settings, trust};
@@ -59,10 +60,11 @@ pub(super) fn config(
 ) -> Result<Config, ConfigError> {
     let mut reader = Reader { document, mistakes: Vec::new() };
     let server_enabled = document.bool("server").unwrap_or(false);
-    let limits = limits(&mut reader);
+    let resources = resources(&mut reader);
+    let limits = limits(&mut reader, &resources);
     let http = http(&mut reader);
     let checks = checks(&mut reader);
-    let plugins = plugins(&mut reader);
+    let plugins = plugins(&mut reader, &resources);
     let log = log(&mut reader)?;
     let leave = leave(&mut reader, server_enabled);
     let telemetry = telemetry(&mut reader, warnings);
@@ -88,6 +90,7 @@ pub(super) fn config(
         dns_allow_stale: document.bool("dns_config.allow_stale").unwrap_or(true),
         dns_max_stale,
         limits,
+        resources,
         http,
         checks,
         plugins,
@@ -182,16 +185,40 @@ fn path(document: &Document, key: &str) -> Option<PathBuf> {
     document.text(key).filter(|text| !text.is_empty()).map(PathBuf::from)
 }
 
-fn limits(reader: &mut Reader<'_>) -> Limits {
+fn resources(reader: &mut Reader<'_>) -> Resources {
+    Resources::of(reader.document.text("profile").unwrap_or_default()).unwrap_or_else(|mistake| {
+        reader.mistakes.push(mistake);
+        Resources::default()
+    })
+}
+
+/// The least that `limits.memory` may be: below, an agent that does nothing would give up everything.
+const MEMORY_BYTES_MIN: u64 = 16 << 20;
+
+fn memory_limit(reader: &mut Reader<'_>) -> Option<u64> {
+    let text = reader.document.text("limits.memory").filter(|text| !text.is_empty())?;
+    let limit = settings::bytes(&text.into(), "limits.memory").and_then(|bytes| match bytes {
+        MEMORY_BYTES_MIN.. => Ok(bytes),
+        _ => Err(format!("limits.memory: {text} is too little: an agent needs at least 16MiB")),
+    });
+    limit.map_err(|mistake| reader.mistakes.push(mistake)).ok()
+}
+
+fn limits(reader: &mut Reader<'_>, resources: &Resources) -> Limits {
     let bytes = |path: &str| document_bytes(reader.document, path, 512 * 1024);
     Limits {
         kv_value_bytes_max: bytes("limits.kv_max_value_size"),
         txn_bytes_max: bytes("limits.txn_max_req_len"),
-        http_conns_per_client_max: positive(reader.document, "limits.http_max_conns_per_client", 200),
+        http_conns_per_client_max: positive(
+            reader.document,
+            "limits.http_max_conns_per_client",
+            resources.http_conns_per_client_max,
+        ),
         query_time_max: reader.duration("max_query_time", 600 * duration::SECOND),
         query_time_default: reader.duration("default_query_time", 300 * duration::SECOND),
         session_ttl_min: reader.duration("session_ttl_min", 10 * duration::SECOND),
         rpc_hold_timeout: reader.duration("performance.rpc_hold_timeout", 7 * duration::SECOND),
+        memory_bytes_max: memory_limit(reader),
     }
 }
 
@@ -231,10 +258,7 @@ fn checks(reader: &mut Reader<'_>) -> Checks {
     }
 }
 
-/// What runs of plugins may take together unless `plugin_memory_max` says otherwise.
-const PLUGIN_MEMORY_MAX: u64 = 64 << 20;
-
-fn plugins(reader: &mut Reader<'_>) -> Plugins {
+fn plugins(reader: &mut Reader<'_>, resources: &Resources) -> Plugins {
     let document = reader.document;
     let mut mistakes = Vec::new();
     let declared = settings::declared(&document.definitions("plugins")).unwrap_or_else(|mistake| {
@@ -242,7 +266,7 @@ fn plugins(reader: &mut Reader<'_>) -> Plugins {
         Declared::new()
     });
     let memory_bytes_max = match document.text("plugin_memory_max") {
-        None => PLUGIN_MEMORY_MAX,
+        None => resources.plugin_memory_bytes_max,
         Some(text) => settings::bytes(&text.into(), "plugin_memory_max").unwrap_or_else(|mistake| {
             mistakes.push(mistake);
             0

@@ -14,6 +14,7 @@ use agent_core::plugin::signature::PublicKey;
 use agent_core::state::tables::AutopilotConfig;
 
 pub use super::address::Network;
+use super::resources::Resources;
 use crate::env::ListenAddress;
 pub use crate::gossip::RetryJoin;
 use crate::plugin::Declared;
@@ -50,6 +51,8 @@ pub struct Config {
     pub checks: Checks,
     /// Plugins.
     pub plugins: Plugins,
+    /// What it takes of the host (`profile`).
+    pub resources: Resources,
     /// Logs.
     pub log: Log,
     /// What signals do.
@@ -156,6 +159,8 @@ pub struct Limits {
     pub session_ttl_min: Duration,
     /// How long a write or read waits for a leader, or for a server to answer.
     pub rpc_hold_timeout: Duration,
+    /// How much memory may be resident, in bytes, before things are given up (`limits.memory`).
+    pub memory_bytes_max: Option<u64>,
 }
 
 /// Habits of the HTTP API.

@@ -66,6 +66,7 @@ static FLAGS: &[AgentFlag] = &[
     AgentFlag("non-voting-server", "non_voting_server", "Serve reads without a vote."),
     AgentFlag("pid-file", "pid_file", "File that holds the process id while the agent runs."),
     AgentFlag("primary-gateway", "primary_gateways", "Mesh gateway of the primary data centre. Repeatable."),
+    AgentFlag("profile", "profile", "What the agent takes of its host: 'default', or 'edge' for small ones."),
     AgentFlag("protocol", "protocol", "Version of the gossip protocol."),
     AgentFlag("raft-protocol", "raft_protocol", "Version of the Raft protocol."),
     AgentFlag("read-replica", "read_replica", "Serve reads without a vote."),

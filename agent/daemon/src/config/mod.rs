@@ -17,6 +17,7 @@ pub mod json_error;
 mod network;
 mod raw;
 mod reload;
+mod resources;
 mod schema;
 
 use std::fmt;
@@ -31,6 +32,7 @@ pub(crate) use build::hostname;
 pub use checked::{Config, UnixSockets};
 pub use flags::{agent_flags, flag_help};
 pub use reload::{ReloadDiff, reloadable_diff};
+pub use resources::Resources;
 
 use crate::definition::{self, DecodeError, Defaults};
 use crate::goflag::Parsed;

@@ -53,6 +53,7 @@ use Tier::{Ignored, Moot, Used};
 static ROWS: &[Row] = &[
     // Who the agent is and where it listens.
     Row("", Text, Used, &["bind_addr", "client_addr", "advertise_addr", "advertise_addr_ipv4", "advertise_addr_ipv6"]),
+    Row("", Text, Used, &["profile"]),
     Row("", Text, Used, &["datacenter", "data_dir", "node_name", "node_id", "domain", "alt_domain", "pid_file"]),
     Row("", Text, Ignored, &["advertise_addr_wan", "advertise_addr_wan_ipv4", "advertise_addr_wan_ipv6"]),
     Row("", Text, Used, &["serf_lan"]),
@@ -141,6 +142,7 @@ static ROWS: &[Row] = &[
     Row("http_config", Map, Used, &["response_headers"]),
     Row("http_config", Bool, Moot, &["use_cache"]),
     Row("http_config", Int, Ignored, &["max_header_bytes"]),
+    Row("limits", Text, Used, &["memory"]),
     Row("limits", Int, Used, &["http_max_conns_per_client", "kv_max_value_size", "txn_max_req_len"]),
     Row("limits", Text, Ignored, &["https_handshake_timeout=5s", "rpc_handshake_timeout=5s", "rpc_client_timeout=60s"]),
     Row("limits", Float, Ignored, &["rpc_rate=-1"]),

@@ -42,9 +42,6 @@ use respond::Responder;
 pub use ask::{AskServers, Question, Reply};
 pub use desk::DnsDesk;
 
-/// The most UDP sockets that share one address: one per core up to this.
-const SOCKETS_MAX: usize = 4;
-
 /// Who knows the catalog.
 #[derive(Clone)]
 pub enum Source {
@@ -68,6 +65,8 @@ pub struct DnsOptions {
     pub env: Env,
     /// Where questions are timed.
     pub metrics: Arc<Metrics>,
+    /// UDP sockets that share one address: one per core up to this.
+    pub sockets_max: usize,
 }
 
 /// A running DNS server. Dropping it stops it.
@@ -88,6 +87,13 @@ impl DnsServer {
         self.config.store(Arc::new(config));
     }
 
+    /// Has every socket forget the answers it keeps, when called.
+    pub fn forgetting(&self) -> impl Fn() + Send + Sync + use<> {
+        let config = Arc::clone(&self.config);
+        // They forget with every change of the policy: the same, anew, is one.
+        move || drop(config.rcu(|config| DnsConfig::clone(config)))
+    }
+
     /// Stops listening and answering, and returns when the sockets are closed.
     pub async fn shutdown(mut self) {
         self.loops.shutdown().await;
@@ -99,7 +105,7 @@ impl DnsServer {
 /// # Errors
 /// An address can't be bound; the text names it. Nothing is left running.
 pub async fn start(options: DnsOptions) -> io::Result<DnsServer> {
-    let DnsOptions { addresses, config, datacenter, source, env, metrics } = options;
+    let DnsOptions { addresses, config, datacenter, source, env, metrics, sockets_max } = options;
     let config = Arc::new(ArcSwap::from_pointee(config));
     let responder = Arc::new(Responder::new(source, Arc::clone(&config), datacenter, env.clone(), metrics));
     let recursors = Arc::new(Recursors::new(env));
@@ -110,7 +116,7 @@ pub async fn start(options: DnsOptions) -> io::Result<DnsServer> {
         // TCP first: it is bound exclusively, so a second agent on the same port fails here although UDP is shared.
         let listener = TcpListener::bind(address).await.map_err(context)?;
         let bound = listener.local_addr().map_err(context)?;
-        let count = std::thread::available_parallelism().map_or(1, usize::from).min(SOCKETS_MAX);
+        let count = std::thread::available_parallelism().map_or(1, usize::from).min(sockets_max);
         let sockets = (0..count).map(|_| udp::bind(bound)).collect::<io::Result<Vec<_>>>().map_err(context)?;
         server.addresses.push(bound);
         for socket in sockets {

@@ -264,6 +264,7 @@ impl World {
             source: Source::Here(Arc::new(Store::new(self.state.clone()))),
             env: Env::real(),
             metrics: Arc::new(Metrics::new(Env::real().clock, Naming::default(), &[])),
+            sockets_max: 4,
         }
     }
 

@@ -54,6 +54,11 @@ impl Encoded {
         body
     }
 
+    /// Forgets everything.
+    pub fn clear(&self) {
+        *self.lock() = Kept::default();
+    }
+
     /// Every change of `Kept` is complete in itself, so a panic elsewhere leaves it usable.
     fn lock(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)

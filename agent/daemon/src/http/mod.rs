@@ -62,6 +62,7 @@ use crate::config::Network;
 use crate::control::ControlHandle;
 use crate::env::Env;
 use crate::gossip::GossipHandle;
+use crate::memory::Shedding;
 use crate::plugin::Plugins;
 use crate::propose::propose;
 use crate::rpc::{Head, HttpHead, Pool};
@@ -165,6 +166,8 @@ pub struct AgentApi {
     pub plugins: Option<Arc<Plugins>>,
     /// The log to follow; `None` where the process has none of its own (the simulator).
     pub log: Option<LogStream>,
+    /// What is given up for want of memory.
+    pub shedding: Shedding,
 }
 
 /// What a server answers with beside that: the replicated state.
@@ -199,6 +202,16 @@ pub enum Api {
     Server(Arc<ServerApi>),
     /// A client, which has servers answer whatever is not about itself.
     Client(Arc<ClientApi>),
+}
+
+impl Api {
+    /// Forgets what was kept to be quicker, or for the time without servers.
+    pub fn forget(&self) {
+        match self {
+            Api::Server(server) => server.encoded.clear(),
+            Api::Client(client) => client.servers.forget(),
+        }
+    }
 }
 
 impl Deref for Api {

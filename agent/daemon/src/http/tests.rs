@@ -186,8 +186,18 @@ async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>)
     let (renewed, renewals) = mpsc::channel(16);
     let (control, limits) = (control::channel().0, Limits::default());
     let gossip = pool().await;
-    let agent =
-        AgentApi { metrics, env, identity: identity(), limits, local, gossip, control, plugins: None, log: None };
+    let agent = AgentApi {
+        metrics,
+        env,
+        identity: identity(),
+        limits,
+        local,
+        gossip,
+        control,
+        plugins: None,
+        log: None,
+        shedding: Shedding::default(),
+    };
     let server = Arc::new(ServerApi {
         agent,
         store,
