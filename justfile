@@ -104,3 +104,7 @@ bench *ARGS:
     cargo build --release --quiet
     cargo build --release --quiet -p bench
     CONSUL="${CONSUL:-$(tests/real/get-consul --etcd)}" "${CARGO_TARGET_DIR:-target}/release/bench" {{ARGS}}
+
+# Everything of a release for x86_64 and aarch64 into dist/, built and checked (see cross/README.md). As root.
+cross *ARCHITECTURES:
+    cross/build {{ARCHITECTURES}}

@@ -36,7 +36,7 @@ impl Binary {
     /// When it is not there, with the command that puts it there.
     pub fn path(self) -> PathBuf {
         let path = match self {
-Binary::Lictor | Binary::Peer => {
+            Binary::Lictor | Binary::Peer => {
                 let named = if self == Binary::Peer { "LICTOR_PEER" } else { "LICTOR" };
                 env::var_os(named).map_or_else(|| programs_folder().join("lictor"), PathBuf::from)
             }
@@ -90,6 +90,13 @@ impl Agent {
         arguments.extend(more.iter().map(|argument| (*argument).to_owned()));
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         Agent::start_at(address, Binary::Lictor, &arguments)
+    }
+
+    /// The same with these environment variables.
+    pub fn start_with(binary: Binary, variables: &[(&str, String)], arguments: &[&str]) -> Agent {
+        let mut command = Command::new(binary.path());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
+        Agent::spawn(command, own_address(), arguments)
     }
 
     /// Starts `lictor agent` on a host of a private network, with these environment variables and arguments.
