@@ -62,6 +62,7 @@ const TARGETS: &[(&str, Metric, Bound)] = &[
     (pool::SERVER, TOTAL_WRITTEN, Bound::AtMost(0.0)),
     (pool::CLIENT, TOTAL_WRITTEN, Bound::AtMost(0.0)),
     (plugin::CHECKS, CPU, Bound::Share(0.05)),
+    (plugin::WARM, CPU, Bound::AtMost(80.0)),
     (plugin::CHECKS, SHARE, Bound::AtMost(5.0)),
     (plugin::NATIVE, WORST, Bound::AtMost(100.0)),
     (plugin::LOAD, TIME, Bound::AtMost(20.0)),

@@ -24,6 +24,8 @@ use crate::subject::{Mode, Subject, Target, data_folder};
 
 /// The line of the checks.
 pub const CHECKS: &str = "100 checks a second that do nothing";
+/// The line of checks so many that the agent is awake and its caches are warm.
+pub const WARM: &str = "1 000 checks a second that do nothing";
 /// The line of native checks beside them.
 pub const NATIVE: &str = "10 TCP checks meanwhile, off their interval";
 /// The line of loading.
@@ -33,6 +35,8 @@ pub const LOADED: &str = "a plugin that is loaded and idle";
 
 /// Checks, each run once in an [`INTERVAL`].
 const COUNT: u32 = 100;
+/// The same for [`WARM`].
+const WARM_COUNT: u32 = 1000;
 /// Native checks beside them.
 const NATIVE_COUNT: u32 = 10;
 /// The shortest that Consul takes for scripts.
@@ -48,10 +52,11 @@ fn figure(line: &'static str, metric: crate::report::Metric, value: f64) -> Figu
     Figure { line, metric, value }
 }
 
-/// Checks with both; loading is lictor's alone.
+/// Checks with both; a thousand of them and loading are lictor's alone.
 pub fn plugin(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
     let mut figures = checks(options, kind)?;
     if kind == Kind::Lictor {
+        figures.push(warm(options)?);
         figures.extend(loaded(options)?);
     }
     Ok(figures)
@@ -92,6 +97,25 @@ fn checks(options: &Options, kind: Kind) -> io::Result<Vec<Figure>> {
         figure(CHECKS, SHARE, 100.0 * spent / WATCHED.as_secs_f64()),
         figure(NATIVE, WORST, watched.off.as_secs_f64() * 1e3),
     ])
+}
+
+/// An agent with so many checks that one follows the other.
+fn warm(options: &Options) -> io::Result<Figure> {
+    let files = tempfile::Builder::new().prefix("plugins-").tempdir_in(data_folder()?)?;
+    let mut subject = Subject::ready(options, Kind::Lictor, Mode::Quick)?;
+    subject.configure(options, &declared(&files, "trivial", 1)?)?;
+    serving(&mut subject, 1)?;
+    for number in 0..WARM_COUNT {
+        register(&mut subject, &format!("does-nothing-{number}"), &json!({"Plugin": "trivial-0"}))?;
+    }
+    let passing = |body: &[u8]| count(body, br#""Status":"passing""#) == WARM_COUNT as usize;
+    subject.wait_until("/v1/agent/checks", passing)?;
+    subject.pause(WARM_UP);
+    let before = subject.usage()?;
+    subject.pause(WATCHED);
+    let spent = cpu(before, subject.usage()?).as_secs_f64();
+    let runs = f64::from(WARM_COUNT) * WATCHED.as_secs_f64() / INTERVAL.as_secs_f64();
+    Ok(figure(WARM, CPU, spent * 1e6 / runs))
 }
 
 /// The agent's own time and that of the scripts it started.
