@@ -112,7 +112,9 @@ fn a_client_joins_a_server_and_its_services_are_known_there() {
     server.wait_for_leadership();
     let folder = tempfile::tempdir().expect("a temporary folder");
     let data_dir = format!("-data-dir={}", folder.path().display());
-    let client = Agent::start(Binary::Lictor, &["-node=client", &data_dir, &format!("-retry-join={}", server.address)]);
+    let join = format!("-retry-join={}", server.address);
+    let mut client = Agent::start(Binary::Lictor, &["-node=client", &data_dir, &join]);
+    client.wait_for_line("agent running!");
     let check = json!({ "TTL": "600s", "Status": "passing" });
     put(client.address, "/v1/agent/service/register", &json!({ "Name": "edge", "Port": 80, "Check": check }));
 
