@@ -186,7 +186,10 @@ impl Writer {
                 let began = self.batch.is_empty();
                 self.take(request);
                 if began && !self.batch.is_empty() {
-                    // This thread has nothing else to do: what comes meanwhile waits in its queue.
+                    #[expect(
+                        clippy::disallowed_methods,
+                        reason = "no runtime here; what comes meanwhile waits in the queue"
+                    )]
                     thread::sleep(self.commit_pause);
                 }
                 let full = self.batch.len() >= BATCH_OPS_MAX || self.batch_bytes >= BATCH_BYTES_MAX;
