@@ -50,9 +50,9 @@ fn option(flag: &FlagSpec) -> String {
     format!(".TP\n\\fB\\-{}\\fR{value}\n{}\n", escaped(flag.name), text(flag.help))
 }
 
-/// Paragraphs, whose lines keep their breaks.
+/// Paragraphs, whose lines are filled anew.
 fn paragraphs(about: &str) -> String {
-    about.split("\n\n").map(|paragraph| format!(".PP\n{}\n", text(paragraph).replace('\n', "\n.br\n"))).collect()
+    about.split("\n\n").map(|paragraph| format!(".PP\n{}\n", text(paragraph))).collect()
 }
 
 /// Text at the start of a line, where a dot or a quote would begin a request.
