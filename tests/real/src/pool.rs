@@ -185,9 +185,14 @@ impl Pool {
         }
     }
 
-    /// Sends a signal to an agent.
+    /// Sends a signal to an agent. One that is stopped is so when this returns: a thread that still ran would answer.
     pub fn signal(&mut self, place: usize, signal: Signal) {
-        self.agent(place).signal(signal);
+        let agent = self.agent(place);
+        agent.signal(signal);
+        if signal == Signal::STOP {
+            let id = agent.id();
+            until(PATIENCE, "agent that stands still", || is_stopped(id).then_some(()));
+        }
     }
 
     /// Asks an agent over a connection of its own.
@@ -282,6 +287,15 @@ pub fn until<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option
         assert!(began.elapsed() < patience, "no {what} within {patience:?}");
         sleep(Duration::from_millis(20));
     }
+}
+
+/// Whether every thread of a process is stopped (proc(5): the state behind the name, which may contain anything).
+fn is_stopped(id: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).expect("our own child has threads");
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 /// Does something over and over until this much time has passed.
