@@ -15,7 +15,7 @@ const CAS: FlagSpec =
 const MODIFY_INDEX: FlagSpec = FlagSpec::uint("modify-index", "The ModifyIndex that -cas compares with.");
 
 /// A command that other commands differ from.
-const BASE: Command = Command {
+pub(super) const BASE: Command = Command {
     name: "",
     synopsis: "",
     arguments: "[options]",
@@ -28,7 +28,7 @@ const BASE: Command = Command {
 };
 
 /// A row that only groups others.
-const GROUP: Command = Command { arguments: "<subcommand> [options] [args]", http: Http::No, ..BASE };
+pub(super) const GROUP: Command = Command { arguments: "<subcommand> [options] [args]", http: Http::No, ..BASE };
 
 /// Every command, sorted by name.
 pub const COMMANDS: &[Command] = &[
@@ -427,129 +427,17 @@ pub const COMMANDS: &[Command] = &[
         run: Some(raft::transfer_leader),
         ..BASE
     },
-    Command {
-        name: "plugin",
-        synopsis: "Make, try, store and sign plugins",
-        about: "Plugins are WASI components that run checks. The servers keep their files, named\nby their SHA-256, and agents fetch them from there. Which file of a plugin runs is\nin the key lictor/plugins/<name>: push writes it, and writing the digest of an\nearlier file there rolls back.",
-        examples: &["plugin push redis.wasm", "plugin list", "kv put lictor/plugins/redis sha256:..."],
-        ..GROUP
-    },
-    Command {
-        name: "plugin compile",
-        synopsis: "Compile a plugin ahead of time",
-        arguments: "[options] FILE",
-        about: "Compiles a plugin for agents that have no compiler. What comes out is native code:\nan agent runs it only from a path in its own configuration, or when somebody in its\nplugin_trust has signed it.",
-        examples: &["plugin compile redis.wasm -target aarch64"],
-        http: Http::No,
-        flags: plugin::compile::FLAGS,
-        run: Some(plugin::compile::compile),
-        ..BASE
-    },
-    Command {
-        name: "plugin keygen",
-        synopsis: "Make a key that signs plugins",
-        about: "Makes an ed25519 key, writes it to a file that only you can read (PKCS#8, PEM),\nand prints the public key in base 64, for the setting plugin_trust.",
-        examples: &["plugin keygen -out release.key"],
-        http: Http::No,
-        flags: &[FlagSpec::value("out", "file", "The file to write, which must not exist. (default \"plugin.key\")")],
-        run: Some(plugin::sign::keygen),
-        ..BASE
-    },
-    Command {
-        name: "plugin list",
-        synopsis: "List the plugins",
-        about: "Lists the plugins that the servers keep, and which file of each is to run.",
-        examples: &["plugin list"],
-        http: Http::Servers,
-        run: Some(plugin::show::list),
-        ..BASE
-    },
-    Command {
-        name: "plugin new",
-        synopsis: "Begin a plugin of your own",
-        arguments: "[options] NAME",
-        about: "Writes a folder NAME with a health check that builds, in Rust, Python or JavaScript,\nand with all it needs of the SDK.",
-        examples: &["plugin new doorbell", "plugin new doorbell -lang python"],
-        http: Http::No,
-        flags: plugin::new::FLAGS,
-        run: Some(plugin::new::new),
-        ..BASE
-    },
-    Command {
-        name: "plugin push",
-        synopsis: "Store a plugin and have it run",
-        arguments: "[options] FILE",
-        about: "Sends a plugin's file to the servers, publishes it, and writes its digest to the\nkey lictor/plugins/<name>: agents that run the plugin fetch it from then on. Its\nsignature FILE.sig goes along if there is one. An interrupted push goes on where it\nstopped when it is repeated.",
-        examples: &["plugin push redis.wasm", "plugin push -name=redis -sig=release.sig redis.wasm"],
-        http: Http::Servers,
-        flags: plugin::push::FLAGS,
-        run: Some(plugin::push::push),
-        ..BASE
-    },
-    Command {
-        name: "plugin remove",
-        synopsis: "Remove a plugin",
-        arguments: "[options] NAME",
-        about: "Removes a plugin with all its files and its key. Agents that run it keep what they\nhave until they start again.",
-        examples: &["plugin remove redis"],
-        http: Http::Servers,
-        run: Some(plugin::show::remove),
-        ..BASE
-    },
-    Command {
-        name: "plugin run",
-        synopsis: "Try a plugin here and now",
-        arguments: "[options] FILE",
-        about: "Runs a plugin once, as an agent would, with what the flags grant and nothing else.\nNo agent is needed, except by renderers that read the catalog. A check exits with 0\nwhen it is passing, 1 for warning and 2 for critical.",
-        examples: &["plugin run redis.wasm -config '{\"address\": \"127.0.0.1:6379\"}' -allow-network 127.0.0.1:6379"],
-        http: Http::Servers,
-        flags: plugin::run::FLAGS,
-        run: Some(plugin::run::run),
-        ..BASE
-    },
-    Command {
-        name: "plugin show",
-        synopsis: "Show a plugin and its files",
-        arguments: "[options] NAME",
-        about: "Shows a plugin and the files of it that the servers keep, the newest first.",
-        examples: &["plugin show redis"],
-        http: Http::Servers,
-        run: Some(plugin::show::show),
-        ..BASE
-    },
-    Command {
-        name: "plugin sign",
-        synopsis: "Sign a plugin",
-        arguments: "[options] FILE",
-        about: "Signs a plugin's file with a key from plugin keygen. push sends the signature\nalong.",
-        examples: &["plugin sign redis.wasm -key release.key"],
-        http: Http::No,
-        flags: &[
-            FlagSpec::value("key", "file", "The file with the key."),
-            FlagSpec::value("out", "file", "The file to write. The default is FILE.sig."),
-        ],
-        run: Some(plugin::sign::sign),
-        ..BASE
-    },
-    Command {
-        name: "plugin verify",
-        synopsis: "Check a plugin's signature",
-        arguments: "[options] FILE",
-        about: "Checks that a plugin's file is what one of the keys signed. Exits with 1 if not.",
-        examples: &["plugin verify redis.wasm -key uKSW7Zr7pvW08ci1WqrnwGGw3wiTmcMpgwzvZjoEE10="],
-        http: Http::No,
-        flags: &[
-            FlagSpec::value(
-                "key",
-                "public key",
-                "A public key in base 64, as keygen prints it. May be given several times.",
-            )
-            .repeated(),
-            FlagSpec::value("sig", "file", "The signature. The default is FILE.sig."),
-        ],
-        run: Some(plugin::sign::verify),
-        ..BASE
-    },
+    plugin::rows::PLUGIN,
+    plugin::rows::COMPILE,
+    plugin::rows::KEYGEN,
+    plugin::rows::LIST,
+    plugin::rows::NEW,
+    plugin::rows::PUSH,
+    plugin::rows::REMOVE,
+    plugin::rows::RUN,
+    plugin::rows::SHOW,
+    plugin::rows::SIGN,
+    plugin::rows::VERIFY,
     Command {
         name: "reload",
         synopsis: "Make an agent read its configuration again",

@@ -7,6 +7,7 @@ pub mod compile;
 pub mod new;
 pub mod push;
 mod read_api;
+pub mod rows;
 pub mod run;
 pub mod show;
 pub mod sign;
