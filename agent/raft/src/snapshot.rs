@@ -14,7 +14,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::compaction::Meter;
-use crate::disk::{Bytes, Disk, Done, Op, closed};
+use crate::disk::{Bytes, Disk, Done, Op, StoredSnapshot, closed};
 use crate::record::{SnapshotHead, decode_snapshot_head, encode_snapshot_head};
 use crate::types::{Snapshot, SnapshotMeta, TypeConfig};
 
@@ -49,8 +49,9 @@ impl SnapshotStore {
     }
 
     pub(crate) async fn current(&self) -> io::Result<Option<Snapshot>> {
-        let Some(head) = self.head().clone() else { return Ok(None) };
-        let Some(data) = self.disk.read_snapshot().await? else { return Ok(None) };
+        // The head comes from the disk as well: ours is older than the bytes where a newer snapshot is kept meanwhile.
+        let Some(StoredSnapshot { record, data }) = self.disk.read_snapshot().await? else { return Ok(None) };
+        let head = decode_snapshot_head(&record)?;
         if data.len() as u64 != head.size_bytes {
             let why = format!("the stored snapshot has {} bytes instead of {}", data.len(), head.size_bytes);
             return Err(io::Error::new(io::ErrorKind::InvalidData, why));
@@ -194,3 +195,6 @@ pub(crate) async fn off_runtime<T: Send + 'static>(work: impl FnOnce() -> T + Se
         false => Ok(work()),
     }
 }
+
+#[cfg(test)]
+mod tests;

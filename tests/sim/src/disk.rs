@@ -14,7 +14,7 @@ use std::time::Duration;
 use agent_daemon::env::Disks;
 use agent_raft::disk::memory::Records;
 use agent_raft::disk::open::OpenError;
-use agent_raft::disk::{BoxFuture, Bytes, Disk, Done, Loaded, Op, closed};
+use agent_raft::disk::{BoxFuture, Bytes, Disk, Done, Loaded, Op, StoredSnapshot, closed};
 use tokio::sync::Notify;
 
 use crate::outside::SimRandom;
@@ -192,7 +192,7 @@ impl Disk for SimDisk {
         Box::pin(async move { self.read(|records| records.read(from, to, bytes_max)) })
     }
 
-    fn read_snapshot(&self) -> BoxFuture<'_, io::Result<Option<Vec<u8>>>> {
+    fn read_snapshot(&self) -> BoxFuture<'_, io::Result<Option<StoredSnapshot>>> {
         Box::pin(async { self.read(Records::read_snapshot) })
     }
 

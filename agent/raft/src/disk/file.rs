@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::open::{self, OpenError};
 use super::snapshot_file::SnapshotFiles;
-use super::{BoxFuture, Bytes, Disk, Done, Loaded, Op, closed};
+use super::{BoxFuture, Bytes, Disk, Done, Loaded, Op, StoredSnapshot, closed};
 
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const LOG: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("log");
@@ -42,7 +42,7 @@ enum Request {
     Write(Op, Done),
     Load(oneshot::Sender<io::Result<Loaded>>),
     Read { from: u64, to: u64, bytes_max: usize, answer: oneshot::Sender<io::Result<Vec<Bytes>>> },
-    ReadSnapshot(oneshot::Sender<io::Result<Option<Vec<u8>>>>),
+    ReadSnapshot(oneshot::Sender<io::Result<Option<StoredSnapshot>>>),
     Close(oneshot::Sender<()>),
 }
 
@@ -71,12 +71,13 @@ impl FileDisk {
         Self::start(Some(dir.clone()), commit_pause, move || open::open_file(&dir)).await
     }
 
-    /// Opens the database that `backend` holds, creating it when empty. For fault injection.
+    /// Opens the database that `backend` holds, creating it when empty; `commit_pause` as in [`FileDisk::open_paced`].
+    /// For fault injection.
     ///
     /// # Errors
     /// [`OpenError`].
-    pub async fn open_backend(backend: impl StorageBackend) -> Result<Arc<Self>, OpenError> {
-        Self::start(None, Duration::ZERO, move || open::open_backend(backend)).await
+    pub async fn open_backend(backend: impl StorageBackend, commit_pause: Duration) -> Result<Arc<Self>, OpenError> {
+        Self::start(None, commit_pause, move || open::open_backend(backend)).await
     }
 
     /// Without a directory for them, snapshots are kept in the database.
@@ -123,7 +124,7 @@ impl Disk for FileDisk {
         Box::pin(self.ask(move |answer| Request::Read { from, to, bytes_max, answer }))
     }
 
-    fn read_snapshot(&self) -> BoxFuture<'_, io::Result<Option<Vec<u8>>>> {
+    fn read_snapshot(&self) -> BoxFuture<'_, io::Result<Option<StoredSnapshot>>> {
         Box::pin(self.ask(Request::ReadSnapshot))
     }
 
@@ -158,7 +159,7 @@ impl Writer {
     fn new(database: Database, dir: Option<PathBuf>, commit_pause: Duration, queue: mpsc::Receiver<Request>) -> Self {
         let files = dir.map(|dir| {
             // A database that cannot say fails as soon as it is asked for the rest: nothing is removed.
-            let current = snapshot_id(&database);
+            let current = current_snapshot(&database).map(|found| found.map(|(id, _)| id));
             let files = current
                 .map_or_else(|_| SnapshotFiles::untouched(dir.clone()), |id| SnapshotFiles::open(dir.clone(), id));
             (dir.join(open::FILE_NAME), files)
@@ -286,13 +287,14 @@ impl Writer {
     }
 
     /// The snapshot that counts. One of an older format is in the database until the next is made.
-    fn read_snapshot(&self) -> io::Result<Option<Vec<u8>>> {
-        let Some(id) = snapshot_id(&self.database).map_err(to_io)? else { return Ok(None) };
+    fn read_snapshot(&self) -> io::Result<Option<StoredSnapshot>> {
+        let Some((id, record)) = current_snapshot(&self.database).map_err(to_io)? else { return Ok(None) };
         let from_file = self.files.as_ref().map_or(Ok(None), |(_, files)| files.read(id))?;
-        match from_file {
-            Some(whole) => Ok(Some(whole)),
-            None => read_chunks(&self.database, id).map(Some).map_err(to_io),
-        }
+        let data = match from_file {
+            Some(whole) => whole,
+            None => read_chunks(&self.database, id).map_err(to_io)?,
+        };
+        Ok(Some(StoredSnapshot { record, data }))
     }
 
     /// Gives the free pages of the file back after a purge, when it has just been opened or is large. The log is
@@ -400,13 +402,13 @@ fn read_entries(database: &Database, from: u64, to: u64, bytes_max: usize) -> Re
     Ok(entries)
 }
 
-/// Which snapshot counts.
-fn snapshot_id(database: &Database) -> Result<Option<u64>, redb::Error> {
+/// Which snapshot counts, and what it is.
+fn current_snapshot(database: &Database) -> Result<Option<(u64, Bytes)>, redb::Error> {
     let meta = database.begin_read()?.open_table(META)?;
-    let Some(id) = meta.get(SNAPSHOT_ID)? else { return Ok(None) };
+    let (Some(id), Some(record)) = (meta.get(SNAPSHOT_ID)?, meta.get(SNAPSHOT)?) else { return Ok(None) };
     let id =
         id.value().try_into().map_err(|_| redb::Error::Corrupted("the snapshot's id is not eight bytes".into()))?;
-    Ok(Some(u64::from_le_bytes(id)))
+    Ok(Some((u64::from_le_bytes(id), Bytes::from(record.value()))))
 }
 
 /// A snapshot that is kept in the database.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{BoxFuture, Bytes, Disk, Done, Loaded, Op};
+use super::{BoxFuture, Bytes, Disk, Done, Loaded, Op, StoredSnapshot};
 
 /// What a disk holds, as plain maps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,11 +66,11 @@ impl Records {
     }
 
     /// As [`Disk::read_snapshot`].
-    pub fn read_snapshot(&self) -> Option<Vec<u8>> {
-        let (id, _) = self.snapshot.as_ref()?;
-        let mut whole = Vec::new();
-        self.chunks.range((*id, 0)..=(*id, u32::MAX)).for_each(|(_, chunk)| whole.extend_from_slice(chunk));
-        Some(whole)
+    pub fn read_snapshot(&self) -> Option<StoredSnapshot> {
+        let (id, record) = self.snapshot.as_ref()?;
+        let mut data = Vec::new();
+        self.chunks.range((*id, 0)..=(*id, u32::MAX)).for_each(|(_, chunk)| data.extend_from_slice(chunk));
+        Some(StoredSnapshot { record: record.clone(), data })
     }
 }
 
@@ -106,7 +106,7 @@ impl Disk for MemoryDisk {
         Box::pin(async move { Ok(entries) })
     }
 
-    fn read_snapshot(&self) -> BoxFuture<'_, io::Result<Option<Vec<u8>>>> {
+    fn read_snapshot(&self) -> BoxFuture<'_, io::Result<Option<StoredSnapshot>>> {
         let snapshot = self.records().read_snapshot();
         Box::pin(async move { Ok(snapshot) })
     }
@@ -141,12 +141,12 @@ mod tests {
         records.apply(chunk(3, 0, b"old"));
         records.apply(Op::Snapshot { id: 3, record: b"3".as_slice().into() });
         records.apply(chunk(9, 0, b"ne"));
-        assert_eq!(records.read_snapshot().unwrap(), b"old");
+        assert_eq!(records.read_snapshot().unwrap().data, b"old");
         records.apply(chunk(9, 1, b"w"));
 
         records.apply(Op::Snapshot { id: 9, record: b"9".as_slice().into() });
 
-        assert_eq!(records.read_snapshot().unwrap(), b"new");
+        assert_eq!(records.read_snapshot().unwrap().data, b"new");
         assert_eq!(records.chunks.len(), 2);
     }
 }

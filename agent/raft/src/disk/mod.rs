@@ -122,6 +122,15 @@ pub struct Loaded {
     pub snapshot: Option<Bytes>,
 }
 
+/// The current snapshot, as one read found it: a newer one may take its place right after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSnapshot {
+    /// What it is, as [`Op::Snapshot`] said.
+    pub record: Bytes,
+    /// Its chunks, joined.
+    pub data: Vec<u8>,
+}
+
 /// Keeps what Raft must not forget.
 ///
 /// Ops take effect in the order of their submission; a read sees every op
@@ -143,11 +152,11 @@ pub trait Disk: Send + Sync + 'static {
     /// The disk failed.
     fn read(&self, from: u64, to: u64, bytes_max: usize) -> BoxFuture<'_, io::Result<Vec<Bytes>>>;
 
-    /// The chunks of the current snapshot, joined.
+    /// The current snapshot.
     ///
     /// # Errors
     /// The disk failed.
-    fn read_snapshot(&self) -> BoxFuture<'_, io::Result<Option<Vec<u8>>>>;
+    fn read_snapshot(&self) -> BoxFuture<'_, io::Result<Option<StoredSnapshot>>>;
 
     /// Makes durable what was submitted, then releases the storage. Later ops fail.
     fn close(&self) -> BoxFuture<'_, ()>;

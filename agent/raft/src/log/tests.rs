@@ -1,5 +1,7 @@
 //! openraft's own conformance suite over both disks, and what it does not cover: entries beyond the ring.
 
+use std::time::Duration;
+
 use agent_core::state::command::{KvOp, KvWrite};
 use agent_core::state::{Command, Proposal, State};
 use agent_core::store::Store;
@@ -33,7 +35,8 @@ impl StoreBuilder<TypeConfig, LogStore, Machine, ()> for InMemory {
 
 impl StoreBuilder<TypeConfig, LogStore, Machine, ()> for InRedb {
     async fn build(&self) -> Result<((), LogStore, Machine), StorageError<TypeConfig>> {
-        let (log, machine) = store_on(FileDisk::open_backend(InMemoryBackend::new()).await.unwrap()).await;
+        let (log, machine) =
+            store_on(FileDisk::open_backend(InMemoryBackend::new(), Duration::ZERO).await.unwrap()).await;
         Ok(((), log, machine))
     }
 }
@@ -59,7 +62,7 @@ fn indexes(entries: &[Entry]) -> Vec<u64> {
 }
 
 async fn filled() -> LogStore {
-    let (mut log, _) = store_on(FileDisk::open_backend(InMemoryBackend::new()).await.unwrap()).await;
+    let (mut log, _) = store_on(FileDisk::open_backend(InMemoryBackend::new(), Duration::ZERO).await.unwrap()).await;
     for index in 1..=8 {
         log.append([big(index)], IOFlushed::noop()).await.unwrap();
     }
@@ -78,7 +81,7 @@ async fn entries_that_left_the_ring_are_read_from_the_disk() {
 
 #[tokio::test]
 async fn small_entries_count_with_all_the_memory_they_take() {
-    let (mut log, _) = store_on(FileDisk::open_backend(InMemoryBackend::new()).await.unwrap()).await;
+    let (mut log, _) = store_on(FileDisk::open_backend(InMemoryBackend::new(), Duration::ZERO).await.unwrap()).await;
     let small = |index| Entry { log_id: log_id(1, index), payload: Payload::Blank };
 
     log.append((1..=20_000).map(small), IOFlushed::noop()).await.unwrap();

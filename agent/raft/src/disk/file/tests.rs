@@ -19,7 +19,9 @@ use crate::types::log_id;
 use crate::{Config, Consensus, Server, StartError, Timing, WriteError};
 
 async fn start(backend: FaultyBackend) -> Result<(Consensus, Arc<Store>), StartError> {
-    let disk = FileDisk::open_backend(backend).await.map_err(|error| StartError::Stopped(error.to_string()))?;
+    let disk = FileDisk::open_backend(backend, Duration::ZERO)
+        .await
+        .map_err(|error| StartError::Stopped(error.to_string()))?;
     let store = Arc::new(Store::new(State::default()));
     let ids = AtomicU64::new(0);
     let config = Config {
@@ -47,7 +49,7 @@ fn put(number: u64, size: usize) -> Command {
 /// The bytes of a new, empty database.
 async fn empty_image() -> Vec<u8> {
     let backend = FaultyBackend::default();
-    FileDisk::open_backend(backend.clone()).await.unwrap().close().await;
+    FileDisk::open_backend(backend.clone(), Duration::ZERO).await.unwrap().close().await;
     backend.durable()
 }
 
@@ -138,7 +140,7 @@ async fn a_full_disk_stops_raft_and_acknowledges_nothing_more() {
 #[tokio::test]
 async fn a_failed_write_fails_all_that_follow() {
     let backend = FaultyBackend::from_image(empty_image().await);
-    let disk = FileDisk::open_backend(backend.clone()).await.unwrap();
+    let disk = FileDisk::open_backend(backend.clone(), Duration::ZERO).await.unwrap();
     backend.cut_after(0);
     let append = |index| Op::Append(vec![(index, Bytes::from([1]))]);
 
@@ -151,6 +153,23 @@ async fn a_failed_write_fails_all_that_follow() {
 
     assert!(answers.iter().all(Result::is_err));
     assert!(disk.load().await.is_err());
+}
+
+#[tokio::test]
+async fn writes_within_a_commit_pause_share_one_sync() {
+    let pause = Duration::from_millis(200);
+    let backend = FaultyBackend::from_image(empty_image().await);
+    let disk = FileDisk::open_backend(backend.clone(), pause).await.unwrap();
+    let append = |index| Op::Append(vec![(index, Bytes::from([1]))]);
+    let before = backend.syncs();
+    submit(&disk, append(1)).await;
+    let of_one = backend.syncs() - before;
+
+    let began = tokio::time::Instant::now();
+    futures_util::future::join_all((2..7).map(|index| submit(&disk, append(index)))).await;
+
+    assert_eq!(backend.syncs() - before, 2 * of_one);
+    assert!(began.elapsed() >= pause, "the first waits for the others");
 }
 
 #[tokio::test]
@@ -225,12 +244,12 @@ async fn a_snapshot_of_the_first_format_is_read_until_the_next_one_takes_its_pla
     }
 
     let disk = FileDisk::open(dir.path()).await.unwrap();
-    assert_eq!(disk.read_snapshot().await.unwrap().unwrap(), b"in the database");
+    assert_eq!(disk.read_snapshot().await.unwrap().unwrap().data, b"in the database");
     for op in snapshot(9, b"in a file") {
         submit(&disk, op).await;
     }
 
-    assert_eq!(disk.read_snapshot().await.unwrap().unwrap(), b"in a file");
+    assert_eq!(disk.read_snapshot().await.unwrap().unwrap().data, b"in a file");
     disk.close().await;
     assert_eq!(std::fs::read(raft.join("snapshot-9")).unwrap(), b"in a file");
     let database = Database::open(raft.join("raft.redb")).unwrap();
@@ -256,7 +275,7 @@ async fn a_snapshot_whose_end_was_not_written_leaves_the_one_before() {
 
     let disk = FileDisk::open(dir.path()).await.unwrap();
 
-    assert_eq!(disk.read_snapshot().await.unwrap().unwrap(), b"whole");
+    assert_eq!(disk.read_snapshot().await.unwrap().unwrap().data, b"whole");
     let mut names: Vec<_> =
         std::fs::read_dir(dir.path().join("raft")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     names.sort();

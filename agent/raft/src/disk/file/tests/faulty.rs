@@ -25,6 +25,7 @@ struct Disk {
     /// Changes since the last sync.
     pending: Vec<Change>,
     operations: u64,
+    syncs: u64,
     cut_after: Option<u64>,
     size_max: Option<u64>,
 }
@@ -51,6 +52,11 @@ impl FaultyBackend {
 
     pub(super) fn is_cut(&self) -> bool {
         self.disk().is_cut()
+    }
+
+    /// How often it was synced so far.
+    pub(super) fn syncs(&self) -> u64 {
+        self.disk().syncs
     }
 
     /// Refuses to grow beyond this.
@@ -143,6 +149,7 @@ impl StorageBackend for FaultyBackend {
     fn sync_data(&self) -> io::Result<()> {
         let mut disk = self.disk();
         disk.operate()?;
+        disk.syncs += 1;
         disk.durable = disk.live.clone();
         disk.pending.clear();
         Ok(())
