@@ -1,7 +1,7 @@
 """sbom.py TARGET EPOCH [CARGO FLAGS...]: what a binary consists of, as CycloneDX 1.5 on standard output.
 
 Every crate that the agent is linked from for TARGET with those features, with version, licence and digest, as Cargo
-resolved it; build scripts and tests are not part of the binary and not listed.
+resolved it. Build scripts, macros and tests are not part of the binary and not listed.
 """
 
 import json
@@ -12,23 +12,23 @@ import tomllib
 import uuid
 
 
-def metadata(target, flags):
-    command = ["cargo", "metadata", "--format-version=1", "--locked", f"--filter-platform={target}", *flags]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+def cargo(*arguments):
+    return subprocess.run(["cargo", *arguments, "--locked"], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
-def linked(found, root):
-    """The ids of the packages that are linked into `root`, and what each needs."""
-    nodes = {node["id"]: node for node in found["resolve"]["nodes"]}
-    needs, left = {}, [root]
-    while left:
-        package = left.pop()
-        if package in needs:
-            continue
-        needs[package] = sorted(
-            dep["pkg"] for dep in nodes[package]["deps"] if any(kind["kind"] is None for kind in dep["dep_kinds"])
-        )
-        left.extend(needs[package])
+def linked(target, flags):
+    """What is linked into the agent, each as (name, version), and what each needs; the agent is the first."""
+    tree = cargo("tree", "-p", "agent-daemon", "-e", "normal,no-proc-macro", f"--target={target}", "--prefix=depth", "--format= {p}", *flags)
+    needs, above = {}, []
+    for line in tree.splitlines():
+        # The rest is a path, or a star where what it needs was listed before.
+        depth, name, version = line.split()[:3]
+        package = name, version.removeprefix("v")
+        del above[int(depth) :]
+        needs.setdefault(package, set())
+        if above:
+            needs[above[-1]].add(package)
+        above.append(package)
     return needs
 
 
@@ -50,13 +50,12 @@ def component(package, checksums):
 
 
 def main(target, epoch, *flags):
-    found = metadata(target, flags)
-    packages = {package["id"]: package for package in found["packages"]}
-    root = next(package["id"] for package in found["packages"] if package["name"] == "agent-daemon")
+    needs = linked(target, flags)
+    packages = {(package["name"], package["version"]): package for package in json.loads(cargo("metadata", "--format-version=1"))["packages"]}
     with open("Cargo.lock", "rb") as file:
         lock = tomllib.load(file)["package"]
     checksums = {(entry["name"], entry["version"]): entry["checksum"] for entry in lock if "checksum" in entry}
-    needs = linked(found, root)
+    root = next(iter(needs))
     components = {package: component(packages[package], checksums) for package in needs}
     agent = dict(components.pop(root), type="application", name="lictor")
     refs = {package: entry["bom-ref"] for package, entry in components.items()} | {root: agent["bom-ref"]}

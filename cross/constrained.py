@@ -1,0 +1,322 @@
+"""Measures what an agent takes of a small device. Needs nothing but Python.
+
+    constrained.py measure DIST [ARCHITECTURE...]   writes CONSTRAINED.md beside this file from the binaries in DIST
+    constrained.py soak BINARY [MINUTES]            churn under 32 MB, by default for 30 minutes; as root, for the memory cgroup
+
+All agents are real processes on loopback addresses of their own. Another processor's binaries run under qemu-user: memory is
+then counted within the guest's addresses, and times are left out.
+"""
+
+import datetime
+import http.client
+import json
+import os
+import platform
+import random
+import re
+import resource
+import signal
+import socket
+import statistics
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+MEMBERS = 100
+SERVICES = 50
+SETTLE_S = 30
+WATCHED_S = 60
+PATIENCE_S = 120
+LIMIT_BYTES = 32_000_000
+GROWTH_BYTES = 1_000_000
+# Files an agent under soak may open beyond those it has open when it begins.
+FILES_HEADROOM = 16
+# Where qemu puts a 64-bit guest; its own memory lies far above.
+GUEST = range(0x5500000000, 0x5600000000)
+RANDOM = random.Random()
+NETWORK = RANDOM.randrange(1, 250)
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+
+class Agent:
+    """One process with a data folder and an address of its own."""
+
+    count = 0
+
+    def __init__(self, command, folder, arguments):
+        Agent.count += 1
+        self.address = f"127.90.{NETWORK}.{Agent.count}"
+        self.folder = os.path.join(folder, self.address)
+        os.mkdir(self.folder)
+        self.log = os.path.join(self.folder, "log")
+        own = [f"-node=n{Agent.count}", f"-bind={self.address}", f"-client={self.address}", f"-data-dir={self.folder}/data"]
+        self.began = time.monotonic()
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen([*command, "agent", *own, *arguments], stdout=log, stderr=log)
+
+    def request(self, method, path, body=None):
+        connection = http.client.HTTPConnection(self.address, 8500, timeout=30)
+        try:
+            connection.request(method, path, body if body is None or isinstance(body, str) else json.dumps(body))
+            answer = connection.getresponse()
+            text = answer.read()
+            if answer.status != 200:
+                raise OSError(f"{method} {path}: {answer.status} {text[:300]!r}")
+            return text
+        finally:
+            connection.close()
+
+    def get(self, path):
+        return json.loads(self.request("GET", path))
+
+    def wait(self, what, holds):
+        """Asks until it holds; the agent may not even listen yet."""
+        end = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                if holds():
+                    return time.monotonic() - self.began
+            except (OSError, http.client.HTTPException):
+                pass
+            if self.process.poll() is not None or time.monotonic() > end:
+                with open(self.log, encoding="utf-8", errors="replace") as log:
+                    sys.exit(f"{self.address} never became {what}:\n{log.read()[-3000:]}")
+            time.sleep(0.005)
+
+    def wait_for_leader(self):
+        return self.wait("part of a cluster with a leader", lambda: self.get("/v1/status/leader"))
+
+    def usage(self):
+        """CPU seconds, bytes written to the disk, resident and anonymous bytes."""
+        of = f"/proc/{self.process.pid}/"
+        with open(of + "stat") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        with open(of + "io") as io:
+            written = int(re.search(r"^write_bytes: (\d+)", io.read(), re.M)[1])
+        resident = anonymous = 0
+        with open(of + "smaps") as smaps:
+            counts = emulated = False
+            for line in smaps:
+                if found := re.match(r"([0-9a-f]+)-[0-9a-f]+ ", line):
+                    emulated |= int(found[1], 16) in GUEST
+                    counts = int(found[1], 16) in GUEST or not emulated
+                elif counts and line.startswith("Rss:"):
+                    resident += 1024 * int(line.split()[1])
+                elif counts and line.startswith("Anonymous:"):
+                    anonymous += 1024 * int(line.split()[1])
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), written, resident, anonymous
+
+    def watch(self):
+        """What it takes while nothing happens."""
+        time.sleep(SETTLE_S)
+        cpu, written, _, _ = self.usage()
+        time.sleep(WATCHED_S)
+        after = self.usage()
+        return {
+            "cpu": f"{100 * (after[0] - cpu) / WATCHED_S:.2f} %",
+            "written": f"{(after[1] - written) * 3600 // WATCHED_S:,} B",
+            "resident": f"{after[2] / 1e6:.1f} MB",
+            "anonymous": f"{after[3] / 1e6:.1f} MB",
+        }
+
+    def end(self):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def service(number):
+    """One of an agent's services, with a check that its owner would keep passing."""
+    check = {"CheckID": f"check-{number}", "TTL": "12h", "Status": "passing"}
+    return {"ID": f"web-{number}", "Name": f"web-{number}", "Port": 8000 + number, "Tags": ["v1"], "Check": check}
+
+
+def row(name, measured, *columns):
+    return f"| {name} | " + " | ".join(measured.get(column, "") for column in columns) + " |"
+
+
+def measure(dist, architectures):
+    version = next(re.search(r"lictor-(.*?)-x86_64|lictor-(.*?)-aarch64", name) for name in sorted(os.listdir(dist)) if name.endswith("-full"))
+    version = version[1] or version[2]
+    agents = []
+    alone, clients, sizes = [], [], []
+    with tempfile.TemporaryDirectory(prefix="lictor-constrained-") as folder:
+        path = lambda architecture, flavour: os.path.join(dist, f"lictor-{version}-{architecture}-unknown-linux-musl-{flavour}")
+        native = path(platform.machine(), "full")
+
+        def start(command, *arguments):
+            agents.append(Agent(command, folder, arguments))
+            return agents[-1]
+
+        def end(agent):
+            agents.remove(agent)
+            agent.end()
+
+        try:
+            builds = [(architecture, flavour) for architecture in architectures for flavour in ("full", "edge")]
+            commands = {
+                build: [path(*build)] if build[0] == platform.machine() else [f"qemu-{build[0]}-static", path(*build)] for build in builds
+            }
+            for build in builds:
+                sizes.append(f"| {build[0]} {build[1]} | {os.path.getsize(path(*build)) / 1e6:.2f} MB |")
+                for profile in ("default", "edge"):
+                    print(f"a server alone: {build[0]} {build[1]}, -profile={profile}", file=sys.stderr)
+                    agent = start(commands[build], "-server", "-bootstrap", f"-profile={profile}")
+                    began = agent.wait_for_leader()
+                    measured = agent.watch()
+                    if build[0] == platform.machine():
+                        measured["start"] = f"{1000 * began:.0f} ms"
+                    else:
+                        measured["cpu"] = ""
+                    alone.append(row(f"{build[0]} {build[1]}, `{profile}`", measured, "resident", "anonymous", "cpu", "written", "start"))
+                    end(agent)
+            print(f"a cluster of {MEMBERS} members", file=sys.stderr)
+            first = f"127.90.{NETWORK}.{Agent.count + 1}"
+            servers = [start([native], "-server", "-bootstrap-expect=3", f"-retry-join={first}") for _ in range(3)]
+            servers[0].wait_for_leader()
+            others = [start([native], f"-retry-join={first}") for _ in range(MEMBERS - 4)]
+            all_there = lambda count: len([check for check in servers[0].get("/v1/health/state/passing") if check["CheckID"] == "serfHealth"]) == count
+            others[-1].wait("one of all", lambda: all_there(MEMBERS - 1))
+            for build in builds:
+                for profile in ("default", "edge"):
+                    print(f"a client of the cluster: {build[0]} {build[1]}, -profile={profile}", file=sys.stderr)
+                    agent = start(commands[build], f"-retry-join={first}", f"-profile={profile}")
+                    agent.wait_for_leader()
+                    for number in range(SERVICES):
+                        agent.request("PUT", "/v1/agent/service/register", service(number))
+                    name = agent.get("/v1/agent/self")["Config"]["NodeName"]
+                    agent.wait("known with its services", lambda: len(servers[0].get(f"/v1/catalog/node/{name}")["Services"]) == SERVICES)
+                    measured = agent.watch()
+                    assert len(agent.get("/v1/agent/members")) >= MEMBERS
+                    if build[0] != platform.machine():
+                        measured["cpu"] = ""
+                    clients.append(row(f"{build[0]} {build[1]}, `{profile}`", measured, "resident", "anonymous", "cpu", "written"))
+                    end(agent)
+        finally:
+            for agent in agents:
+                agent.process.kill()
+    with open("/proc/cpuinfo") as cpu:
+        model = re.search(r"^model name\s*: (.*)", cpu.read(), re.M)
+    with open(os.path.join(HERE, "constrained.md.in"), encoding="utf-8") as template:
+        page = template.read()
+    filled = {
+        "DAY": datetime.datetime.now(datetime.timezone.utc).strftime("%F"),
+        "MACHINE": f"{os.cpu_count()} processors ({model[1] if model else platform.machine()}), Linux {platform.release().split('-')[0]}",
+        "VERSION": version,
+        "SIZES": "\n".join(sizes),
+        "ALONE": "\n".join(alone),
+        "CLIENTS": "\n".join(clients),
+    }
+    for name, value in filled.items():
+        page = page.replace(f"@{name}@", value)
+    with open(os.path.join(HERE, "CONSTRAINED.md"), "w", encoding="utf-8") as out:
+        out.write(page)
+    print("\n".join([*sizes, *alone, *clients]))
+
+
+def look_up(address, name):
+    """A question for the A records of a name, and how many came."""
+    question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
+        asker.settimeout(10)
+        asker.sendto(struct.pack("!6H", RANDOM.randrange(65536), 0x0100, 1, 0, 0, 0) + question + struct.pack("!2H", 1, 1), (address, 8600))
+        answer = asker.recv(4096)
+    return struct.unpack("!H", answer[6:8])[0]
+
+
+def limited(name):
+    """A new memory cgroup (version 1 or 2) of the limit."""
+    root = "/sys/fs/cgroup"
+    is_new = os.path.exists(f"{root}/cgroup.controllers")
+    group = f"{root}/{'' if is_new else 'memory/'}lictor-soak-{os.getpid()}-{name}"
+    os.mkdir(group)
+    with open(f"{group}/{'memory.max' if is_new else 'memory.limit_in_bytes'}", "w") as file:
+        file.write(str(LIMIT_BYTES))
+    return group
+
+
+def killed(group):
+    """How many processes the kernel ended in a group for want of memory."""
+    for name in ("memory.events", "memory.oom_control"):
+        if os.path.exists(f"{group}/{name}"):
+            with open(f"{group}/{name}") as file:
+                return int(re.search(r"^oom_kill (\d+)", file.read(), re.M)[1])
+    return 0
+
+
+def churn(server, client, turn):
+    """One turn of everything an agent does, on a server and a client of it."""
+    number = turn % SERVICES
+    for agent in (server, client):
+        agent.request("PUT", "/v1/agent/service/register", service(number) | {"Port": 1024 + turn % 60000})
+        agent.request("PUT", f"/v1/agent/check/{('fail', 'warn', 'pass')[turn % 3]}/check-{number}")
+        if turn % 5 == 0:
+            agent.request("PUT", f"/v1/agent/service/deregister/web-{(number + SERVICES // 2) % SERVICES}")
+        agent.request("PUT", f"/v1/kv/soak/{turn % 500}", "x" * RANDOM.randrange(2000))
+        agent.get(f"/v1/kv/soak/{turn % 500}")
+        agent.get(f"/v1/health/service/web-{number}")
+        assert look_up(agent.address, "consul.service.consul") == 1, "the server is in DNS"
+        look_up(agent.address, f"web-{number}.service.consul")
+
+
+def soak(binary, minutes):
+    """Whether a server and a client, each under the limit and with few open files, live through it without growing."""
+    agents, groups = [], []
+    with tempfile.TemporaryDirectory(prefix="lictor-soak-") as folder:
+        try:
+            for name, arguments in (("server", ["-server", "-bootstrap"]), ("client", [f"-retry-join=127.90.{NETWORK}.1"])):
+                groups.append(limited(name))
+                command = ["sh", "-c", f'echo $$ >{groups[-1]}/cgroup.procs; exec "$0" "$@"', binary]
+                agents.append(Agent(command, folder, ["-profile=edge", '-hcl=limits { memory = "30MiB" }', *arguments]))
+                agents[-1].wait_for_leader()
+            for agent in agents:
+                for number in range(SERVICES):
+                    agent.request("PUT", "/v1/agent/service/register", service(number))
+                files = len(os.listdir(f"/proc/{agent.process.pid}/fd")) + FILES_HEADROOM
+                resource.prlimit(agent.process.pid, resource.RLIMIT_NOFILE, (files, files))
+            samples = [[], []]
+            began = time.monotonic()
+            turn = said = 0
+            while (passed := time.monotonic() - began) < 60 * minutes:
+                churn(*agents, turn)
+                turn += 1
+                if passed >= len(samples[0]):
+                    for place, agent in enumerate(agents):
+                        samples[place].append(agent.usage()[2:])
+                if passed >= said:
+                    say = [f"{resident / 1e6:.1f} ({own / 1e6:.1f})" for resident, own in (of[-1] for of in samples)]
+                    print(f"{passed / 60:5.1f} min, {turn} turns; resident (anonymous) MB: server {say[0]}, client {say[1]}", flush=True)
+                    said += 60
+            failed = False
+            for place, name in enumerate(("server", "client")):
+                half = samples[place][len(samples[place]) // 2 :]
+                fifth = max(1, len(half) // 5)
+                grown = [statistics.median(of[kind] for of in half[-fifth:]) - statistics.median(of[kind] for of in half[:fifth]) for kind in (0, 1)]
+                most = max(resident for resident, _ in samples[place])
+                ended = killed(groups[place]) or agents[place].process.poll() is not None
+                print(f"{name}: at most {most / 1e6:.1f} MB resident; in the second half resident {grown[0] / 1e6:+.2f} MB, anonymous {grown[1] / 1e6:+.2f} MB" + (", ENDED" if ended else ""))
+                failed |= bool(ended) or most > LIMIT_BYTES or max(grown) >= GROWTH_BYTES
+            return 1 if failed else 0
+        finally:
+            for agent in agents:
+                agent.end()
+            for group in groups:
+                os.rmdir(group)
+
+
+def main(arguments):
+    match arguments:
+        case ["measure", dist, *architectures]:
+            return measure(dist, architectures or ["x86_64", "aarch64"])
+        case ["soak", binary, *minutes]:
+            return soak(os.path.abspath(binary), float(minutes[0]) if minutes else 30)
+    sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
