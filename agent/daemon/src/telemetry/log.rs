@@ -16,6 +16,7 @@ use std::thread;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc::error::TrySendError;
 use tracing::field::{Field, Visit};
+use tracing::level_filters::{LevelFilter, STATIC_MAX_LEVEL};
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -163,6 +164,9 @@ impl LogStream {
             dropped: AtomicU64::new(0),
             followers: Mutex::new(Vec::new()),
         });
+        if let Some(warning) = left_out(options.level, STATIC_MAX_LEVEL) {
+            shared.write(warning);
+        }
         let writer = Writer { console, file, clock };
         thread::Builder::new().name("log".to_owned()).stack_size(128 * 1024).spawn(move || writer.run(&lines))?;
         Ok((LogStream { shared: Arc::clone(&shared) }, LogLayer { shared }))
@@ -177,6 +181,10 @@ impl LogStream {
     /// Lines from now on at `level` and above. Dropping the receiver stops following.
     pub fn follow(&self, level: Level, json: bool) -> tokio::sync::mpsc::Receiver<String> {
         let (lines, receiver) = tokio::sync::mpsc::channel(FOLLOWER_LINES);
+        if let Some(warning) = left_out(level, STATIC_MAX_LEVEL) {
+            // A new channel has room.
+            lines.try_send(warning).ok();
+        }
         let mut followers = self.shared.followers();
         followers.push(Follower { level, json, lines });
         self.shared.weigh(&mut followers);
@@ -240,6 +248,13 @@ impl Shared {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// What to tell whoever wants lines that this build has not got (the feature `terse`).
+fn left_out(wanted: Level, most: LevelFilter) -> Option<String> {
+    let most = Level::of(most.into_level()?);
+    let (wanted, most) = (wanted.word(), (wanted > most).then(|| most.word())?);
+    Some(format!("==> log_level is {wanted}, and this build logs nothing below {most}: take a full build for that\n"))
 }
 
 /// Other crates log for their own developers: only their warnings are shown, and of openraft, which warns of every
@@ -510,5 +525,13 @@ mod tests {
             tracing::info!(target: "agent_daemon::sync", service, check, "Synced check");
         });
         assert_eq!(text.trim_start(), "2026-01-02T15:04:05.007Z [INFO]  agent: Synced check: check=\"c 1\"\n");
+    }
+
+    #[test]
+    fn a_build_without_the_lines_that_are_wanted_says_so() {
+        let said = left_out(Level::Trace, LevelFilter::INFO).unwrap();
+        assert!(said.contains("log_level is trace") && said.contains("nothing below info"), "{said}");
+        assert_eq!(left_out(Level::Info, LevelFilter::INFO), None);
+        assert_eq!(left_out(Level::Trace, LevelFilter::TRACE), None);
     }
 }
