@@ -17,7 +17,6 @@ import re
 import resource
 import signal
 import socket
-import statistics
 import struct
 import subprocess
 import sys
@@ -31,6 +30,8 @@ WATCHED_S = 60
 PATIENCE_S = 120
 LIMIT_BYTES = 32_000_000
 GROWTH_BYTES = 1_000_000
+# Between two turns of the soak, about fifteen requests each.
+TURN_S = 0.05
 # Files an agent under soak may open beyond those it has open when it begins.
 FILES_HEADROOM = 16
 # Where qemu puts a 64-bit guest; its own memory lies far above.
@@ -51,7 +52,8 @@ class Agent:
         self.folder = os.path.join(folder, self.address)
         os.mkdir(self.folder)
         self.log = os.path.join(self.folder, "log")
-        own = [f"-node=n{Agent.count}", f"-bind={self.address}", f"-client={self.address}", f"-data-dir={self.folder}/data"]
+        self.name = f"n{Agent.count}"
+        own = [f"-node={self.name}", f"-bind={self.address}", f"-client={self.address}", f"-data-dir={self.folder}/data"]
         self.began = time.monotonic()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([*command, "agent", *own, *arguments], stdout=log, stderr=log)
@@ -108,19 +110,6 @@ class Agent:
                     anonymous += 1024 * int(line.split()[1])
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), written, resident, anonymous
 
-    def watch(self):
-        """What it takes while nothing happens."""
-        time.sleep(SETTLE_S)
-        cpu, written, _, _ = self.usage()
-        time.sleep(WATCHED_S)
-        after = self.usage()
-        return {
-            "cpu": f"{100 * (after[0] - cpu) / WATCHED_S:.2f} %",
-            "written": f"{(after[1] - written) * 3600 // WATCHED_S:,} B",
-            "resident": f"{after[2] / 1e6:.1f} MB",
-            "anonymous": f"{after[3] / 1e6:.1f} MB",
-        }
-
     def end(self):
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -136,87 +125,89 @@ def service(number):
     return {"ID": f"web-{number}", "Name": f"web-{number}", "Port": 8000 + number, "Tags": ["v1"], "Check": check}
 
 
-def row(name, measured, *columns):
-    return f"| {name} | " + " | ".join(measured.get(column, "") for column in columns) + " |"
+def watch(agents):
+    """What each takes while nothing happens, in the words of the tables."""
+    time.sleep(SETTLE_S)
+    before = [agent.usage() for agent in agents]
+    time.sleep(WATCHED_S)
+    after = [agent.usage() for agent in agents]
+    return [
+        {
+            "cpu": f"{100 * (then[0] - now[0]) / WATCHED_S:.2f} %",
+            "written": f"{(then[1] - now[1]) * 3600 // WATCHED_S:,} B",
+            "resident": f"{then[2] / 1e6:.1f} MB",
+            "anonymous": f"{then[3] / 1e6:.1f} MB",
+        }
+        for now, then in zip(before, after)
+    ]
+
+
+def rows(kinds, measured, *columns):
+    """A line of a table for each; what means nothing under emulation is left out."""
+    for (architecture, flavour, profile), figures in zip(kinds, measured):
+        emulated = {} if architecture == platform.machine() else {"cpu": "", "start": ""}
+        yield f"| {architecture} {flavour}, `{profile}` | " + " | ".join((figures | emulated)[column] for column in columns) + " |"
 
 
 def measure(dist, architectures):
-    version = next(re.search(r"lictor-(.*?)-x86_64|lictor-(.*?)-aarch64", name) for name in sorted(os.listdir(dist)) if name.endswith("-full"))
-    version = version[1] or version[2]
+    version = next(found[1] for name in sorted(os.listdir(dist)) if (found := re.match(r"lictor-(.*)-\w+-unknown-linux-musl-full$", name)))
+    builds = [(architecture, flavour) for architecture in architectures for flavour in ("full", "edge")]
+    kinds = [(*build, profile) for build in builds for profile in ("default", "edge")]
+    path = lambda architecture, flavour: os.path.join(dist, f"lictor-{version}-{architecture}-unknown-linux-musl-{flavour}")
+    emulator = lambda architecture: [] if architecture == platform.machine() else [f"qemu-{architecture}-static"]
+    native = path(platform.machine(), "full")
     agents = []
-    alone, clients, sizes = [], [], []
     with tempfile.TemporaryDirectory(prefix="lictor-constrained-") as folder:
-        path = lambda architecture, flavour: os.path.join(dist, f"lictor-{version}-{architecture}-unknown-linux-musl-{flavour}")
-        native = path(platform.machine(), "full")
 
-        def start(command, *arguments):
-            agents.append(Agent(command, folder, arguments))
+        def start(kind, *arguments):
+            command = [native] if kind is None else [*emulator(kind[0]), path(*kind[:2])]
+            agents.append(Agent(command, folder, [*arguments, f"-profile={kind[2] if kind else 'default'}"]))
             return agents[-1]
 
-        def end(agent):
-            agents.remove(agent)
-            agent.end()
-
         try:
-            builds = [(architecture, flavour) for architecture in architectures for flavour in ("full", "edge")]
-            commands = {
-                build: [path(*build)] if build[0] == platform.machine() else [f"qemu-{build[0]}-static", path(*build)] for build in builds
-            }
-            for build in builds:
-                sizes.append(f"| {build[0]} {build[1]} | {os.path.getsize(path(*build)) / 1e6:.2f} MB |")
-                for profile in ("default", "edge"):
-                    print(f"a server alone: {build[0]} {build[1]}, -profile={profile}", file=sys.stderr)
-                    agent = start(commands[build], "-server", "-bootstrap", f"-profile={profile}")
-                    began = agent.wait_for_leader()
-                    measured = agent.watch()
-                    if build[0] == platform.machine():
-                        measured["start"] = f"{1000 * began:.0f} ms"
-                    else:
-                        measured["cpu"] = ""
-                    alone.append(row(f"{build[0]} {build[1]}, `{profile}`", measured, "resident", "anonymous", "cpu", "written", "start"))
-                    end(agent)
-            print(f"a cluster of {MEMBERS} members", file=sys.stderr)
-            first = f"127.90.{NETWORK}.{Agent.count + 1}"
-            servers = [start([native], "-server", "-bootstrap-expect=3", f"-retry-join={first}") for _ in range(3)]
+            print(f"{len(kinds)} servers alone, for {SETTLE_S + WATCHED_S} s", file=sys.stderr)
+            starts = [f"{1000 * start(kind, '-server', '-bootstrap').wait_for_leader():.0f} ms" for kind in kinds]
+            alone = [figures | {"start": started} for figures, started in zip(watch(agents), starts)]
+            while agents:
+                agents.pop().end()
+
+            print(f"a cluster of {MEMBERS} members, {len(kinds)} of them with {SERVICES} services", file=sys.stderr)
+            join = f"-retry-join=127.90.{NETWORK}.{Agent.count + 1}"
+            servers = [start(None, "-server", "-bootstrap-expect=3", join) for _ in range(3)]
             servers[0].wait_for_leader()
-            others = [start([native], f"-retry-join={first}") for _ in range(MEMBERS - 4)]
-            all_there = lambda count: len([check for check in servers[0].get("/v1/health/state/passing") if check["CheckID"] == "serfHealth"]) == count
-            others[-1].wait("one of all", lambda: all_there(MEMBERS - 1))
-            for build in builds:
-                for profile in ("default", "edge"):
-                    print(f"a client of the cluster: {build[0]} {build[1]}, -profile={profile}", file=sys.stderr)
-                    agent = start(commands[build], f"-retry-join={first}", f"-profile={profile}")
-                    agent.wait_for_leader()
-                    for number in range(SERVICES):
-                        agent.request("PUT", "/v1/agent/service/register", service(number))
-                    name = agent.get("/v1/agent/self")["Config"]["NodeName"]
-                    agent.wait("known with its services", lambda: len(servers[0].get(f"/v1/catalog/node/{name}")["Services"]) == SERVICES)
-                    measured = agent.watch()
-                    assert len(agent.get("/v1/agent/members")) >= MEMBERS
-                    if build[0] != platform.machine():
-                        measured["cpu"] = ""
-                    clients.append(row(f"{build[0]} {build[1]}, `{profile}`", measured, "resident", "anonymous", "cpu", "written"))
-                    end(agent)
+            for _ in range(MEMBERS - len(servers) - len(kinds)):
+                start(None, join)
+            clients = [start(kind, join) for kind in kinds]
+            for agent in clients:
+                agent.wait_for_leader()
+                for number in range(SERVICES):
+                    agent.request("PUT", "/v1/agent/service/register", service(number))
+                services = f"/v1/catalog/node/{agent.name}"
+                agent.wait("known with its services", lambda: len(servers[0].get(services)["Services"]) == SERVICES)
+            is_alive = lambda check: check["CheckID"] == "serfHealth"
+            agents[-1].wait("one of all", lambda: sum(map(is_alive, servers[0].get("/v1/health/state/passing"))) == MEMBERS)
+            in_cluster = watch(clients)
         finally:
             for agent in agents:
                 agent.process.kill()
-    with open("/proc/cpuinfo") as cpu:
+                agent.process.wait()
+    with open("/proc/cpuinfo", encoding="utf-8") as cpu:
         model = re.search(r"^model name\s*: (.*)", cpu.read(), re.M)
-    with open(os.path.join(HERE, "constrained.md.in"), encoding="utf-8") as template:
-        page = template.read()
     filled = {
         "DAY": datetime.datetime.now(datetime.timezone.utc).strftime("%F"),
         "MACHINE": f"{os.cpu_count()} processors ({model[1] if model else platform.machine()}), Linux {platform.release().split('-')[0]}",
         "VERSION": version,
-        "SIZES": "\n".join(sizes),
-        "ALONE": "\n".join(alone),
-        "CLIENTS": "\n".join(clients),
+        "SIZES": "\n".join(f"| {' '.join(build)} | {os.path.getsize(path(*build)) / 1e6:.2f} MB |" for build in builds),
+        "ALONE": "\n".join(rows(kinds, alone, "resident", "anonymous", "cpu", "written", "start")),
+        "CLIENTS": "\n".join(rows(kinds, in_cluster, "resident", "anonymous", "cpu", "written")),
     }
+    with open(os.path.join(HERE, "constrained.md.in"), encoding="utf-8") as template:
+        page = template.read()
     for name, value in filled.items():
         page = page.replace(f"@{name}@", value)
     with open(os.path.join(HERE, "CONSTRAINED.md"), "w", encoding="utf-8") as out:
         out.write(page)
-    print("\n".join([*sizes, *alone, *clients]))
+    print(page)
 
 
 def look_up(address, name):
@@ -285,6 +276,7 @@ def soak(binary, minutes):
             while (passed := time.monotonic() - began) < 60 * minutes:
                 churn(*agents, turn)
                 turn += 1
+                time.sleep(TURN_S)
                 if passed >= len(samples[0]):
                     for place, agent in enumerate(agents):
                         samples[place].append(agent.usage()[2:])
@@ -294,12 +286,13 @@ def soak(binary, minutes):
                     said += 60
             failed = False
             for place, name in enumerate(("server", "client")):
-                half = samples[place][len(samples[place]) // 2 :]
-                fifth = max(1, len(half) // 5)
-                grown = [statistics.median(of[kind] for of in half[-fifth:]) - statistics.median(of[kind] for of in half[:fifth]) for kind in (0, 1)]
+                # Memory rises and falls with every compaction of the log, every few minutes: peaks can be compared.
+                quarter = len(samples[place]) // 4
+                peak = lambda part, kind: max(of[kind] for of in samples[place][part * quarter : (part + 1) * quarter])
+                grown = [peak(3, kind) - peak(2, kind) for kind in (0, 1)]
                 most = max(resident for resident, _ in samples[place])
                 ended = killed(groups[place]) or agents[place].process.poll() is not None
-                print(f"{name}: at most {most / 1e6:.1f} MB resident; in the second half resident {grown[0] / 1e6:+.2f} MB, anonymous {grown[1] / 1e6:+.2f} MB" + (", ENDED" if ended else ""))
+                print(f"{name}: at most {most / 1e6:.1f} MB resident; from the third quarter to the fourth resident {grown[0] / 1e6:+.2f} MB, anonymous {grown[1] / 1e6:+.2f} MB" + (", ENDED" if ended else ""))
                 failed |= bool(ended) or most > LIMIT_BYTES or max(grown) >= GROWTH_BYTES
             return 1 if failed else 0
         finally:
