@@ -100,12 +100,13 @@ impl Loop {
                 self.offered = Some(found);
                 (Some(Input::Wanted(digest)), None)
             }
-            Err(error) => {
-                tracing::warn!(plugin = %self.slot.name, %error, "no version of a plugin could be read");
-                (None, Some(error))
-            }
+            Err(error) => (None, Some(error)),
         };
-        self.slot.note(|state| state.source_error = error);
+        // On show first: whoever reads the line looks there.
+        self.slot.note(|state| state.source_error.clone_from(&error));
+        if let Some(error) = error {
+            tracing::warn!(plugin = %self.slot.name, %error, "no version of a plugin could be read");
+        }
         input
     }
 
