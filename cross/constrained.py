@@ -34,8 +34,8 @@ GROWTH_BYTES = 1_000_000
 TURN_S = 0.05
 # Files an agent under soak may open beyond those it has open when it begins.
 FILES_HEADROOM = 16
-# Where qemu puts a 64-bit guest; its own memory lies far above.
-GUEST = range(0x5500000000, 0x5600000000)
+# A guest of qemu lies below this, and qemu itself above.
+GUEST_END = 1 << 46
 RANDOM = random.Random()
 NETWORK = RANDOM.randrange(1, 250)
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -54,6 +54,7 @@ class Agent:
         self.log = os.path.join(self.folder, "log")
         self.name = f"n{Agent.count}"
         own = [f"-node={self.name}", f"-bind={self.address}", f"-client={self.address}", f"-data-dir={self.folder}/data"]
+        self.is_emulated = command[0].startswith("qemu-")
         self.began = time.monotonic()
         with open(self.log, "wb") as log:
             self.process = subprocess.Popen([*command, "agent", *own, *arguments], stdout=log, stderr=log)
@@ -99,11 +100,9 @@ class Agent:
             written = int(re.search(r"^write_bytes: (\d+)", io.read(), re.M)[1])
         resident = anonymous = 0
         with open(of + "smaps") as smaps:
-            counts = emulated = False
             for line in smaps:
                 if found := re.match(r"([0-9a-f]+)-[0-9a-f]+ ", line):
-                    emulated |= int(found[1], 16) in GUEST
-                    counts = int(found[1], 16) in GUEST or not emulated
+                    counts = not self.is_emulated or int(found[1], 16) < GUEST_END
                 elif counts and line.startswith("Rss:"):
                     resident += 1024 * int(line.split()[1])
                 elif counts and line.startswith("Anonymous:"):

@@ -327,7 +327,8 @@ pub(crate) enum Leader {
 impl Inner {
     /// A member as it is; this server as configured, since its address may be newer than the membership.
     pub(crate) fn server(&self, membership: &Membership, id: u64) -> Option<Server> {
-        let voter = membership.voter_ids().any(|voter| voter == id);
+        // While votes change, there are two sets of voters, and both must agree: a vote that only one counts can't be relied on yet.
+        let voter = membership.get_joint_config().iter().all(|voters| voters.contains(&id));
         if id == self.raft_id {
             return Some(Server { voter, ..self.server.clone() });
         }

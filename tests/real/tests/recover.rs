@@ -46,21 +46,27 @@ fn recover(folder: &Path, name: &str, more: &[&str]) -> (Output, String) {
     (output, String::from_utf8(said).expect("text"))
 }
 
-/// Waits until every server has its vote and is well. Nothing is to be waited on there but the leader's looks.
-fn wait_until_healthy(address: Ipv4Addr, voters: usize) {
+/// How many voters a server's answer lists.
+fn voters(answer: &Response) -> usize {
+    let found: Value = serde_json::from_str(&answer.text()).unwrap_or_default();
+    found["Servers"].as_array().map_or(0, |servers| servers.iter().filter(|server| server["Voter"] == true).count())
+}
+
+/// Waits until every server has its vote and is well, and all of them know: the first of them leads, and may die then.
+fn wait_until_healthy(addresses: [Ipv4Addr; 3]) {
     let mut last = String::new();
     for _ in 0..30 {
-        let answer = request(address, "GET", "/v1/operator/autopilot/health", b"");
-        last = answer.text();
-        let found: Value = serde_json::from_str(&last).unwrap_or_default();
-        let servers = found["Servers"].as_array().map_or(&[][..], Vec::as_slice);
-        if answer.status == 200 && servers.iter().filter(|server| server["Voter"] == true).count() == voters {
+        let healthy = request(addresses[0], "GET", "/v1/operator/autopilot/health", b"");
+        let all = addresses.len();
+        let know = |address| voters(&request(address, "GET", "/v1/operator/raft/configuration", b"")) == all;
+        if healthy.status == 200 && voters(&healthy) == all && addresses.into_iter().all(know) {
             return;
         }
+        last = healthy.text();
         // A query that nothing answers earlier: the time between two looks.
-        request(address, "GET", "/v1/kv/nothing?wait=1s&index=1000000000", b"");
+        request(addresses[0], "GET", "/v1/kv/nothing?wait=1s&index=1000000000", b"");
     }
-    panic!("not {voters} healthy voters: {last}");
+    panic!("not {} healthy voters: {last}", addresses.len());
 }
 
 #[test]
@@ -101,7 +107,7 @@ fn the_last_of_three_servers_is_recovered_and_new_ones_join_it() {
     }
     let _two = server(folder, "two", addresses[1], &addresses);
     let _three = server(folder, "three", addresses[2], &addresses);
-    wait_until_healthy(addresses[0], 3);
+    wait_until_healthy(addresses);
     assert_eq!(request(addresses[1], "GET", "/v1/kv/key/7?raw", b"").text(), "key/7");
     one.kill();
     // Answered once there is another leader; a write that meets the dead one may end with an unknown outcome.
