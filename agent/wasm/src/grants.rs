@@ -171,7 +171,8 @@ impl UrlGrant {
         if authority.as_str().contains('@') {
             return Err(wrong("a user or password does not belong here"));
         }
-        if authority.host().contains('*') || authority.host().is_empty() {
+        let host = canonical_host(authority.host());
+        if !is_host(&host) {
             return Err(wrong("the host must be one name or address; wildcards are not supported"));
         }
         if uri.query().is_some() || text.contains('#') {
@@ -180,7 +181,7 @@ impl UrlGrant {
         let port = port_of(authority, default).ok_or_else(|| wrong("the port must be 1 to 65535"))?;
         let path = canonical_path(uri.path()).ok_or_else(|| wrong("the path must not contain . or .. segments"))?;
         let path = path.trim_end_matches('/').to_owned();
-        Ok(UrlGrant { scheme, host: canonical_host(authority.host()), port, path })
+        Ok(UrlGrant { scheme, host, port, path })
     }
 
     /// Whether it grants this URL; `path` without query. A path with `.` or `..` segments, also encoded, is never granted.
@@ -218,6 +219,14 @@ pub(crate) fn canonical_host(host: &str) -> String {
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     host.parse::<IpAddr>().map_or(host, |ip| ip.to_string())
+}
+
+/// Whether a [`canonical_host`] is an address or a name (RFC 1123, 2.1): labels of letters, digits, `-` and, as many networks have it, `_`.
+fn is_host(host: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len()) && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    host.parse::<IpAddr>().is_ok() || (host.len() <= 253 && host.split('.').all(label))
 }
 
 /// A path with letters, digits and `-._~` decoded, as RFC 3986 (6.2.2.2) has it, so that one path has one spelling here. None if a segment is

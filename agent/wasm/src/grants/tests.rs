@@ -68,6 +68,19 @@ fn url_grants_hold_for_whole_segments_of_one_host() {
 }
 
 #[test]
+fn a_url_grant_is_for_a_name_or_an_address() {
+    for (grant, shown) in [
+        ("http://localhost", "http://localhost:80"),
+        ("http://my_host.local.:81", "http://my_host.local:81"),
+        ("https://XN--bcher-kva.example", "https://xn--bcher-kva.example:443"),
+        ("http://192.0.2.7", "http://192.0.2.7:80"),
+        ("http://[FD00:0::1]/a", "http://[fd00::1]:80/a"),
+    ] {
+        assert_eq!(UrlGrant::parse(grant).unwrap().to_string(), shown);
+    }
+}
+
+#[test]
 fn wrong_url_grants_say_what_is_wrong() {
     for (grant, why) in [
         ("api.example.com/v1", "not a URL"),
@@ -75,6 +88,9 @@ fn wrong_url_grants_say_what_is_wrong() {
         ("ftp://example.com", "must be http or https"),
         ("http://user@example.com", "user or password"),
         ("http://*.example.com/", "wildcards"),
+        ("http://./", "one name or address"),
+        ("http://example.com../", "one name or address"),
+        ("http://a!b/", "one name or address"),
         ("http://example.com/?q", "a query or fragment"),
         ("http://example.com/a/../b", ". or .."),
         ("http://example.com:0/", "the port must be"),
