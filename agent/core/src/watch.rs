@@ -16,7 +16,7 @@ use crate::state::tables::fold;
 /// waiters of that key and of every [`Topic::KvPrefix`] the key starts with; a
 /// touched `KvPrefix` (a subtree was deleted) wakes those of keys and prefixes
 /// below and of prefixes above. All others match themselves. Names are folded:
-/// see [`Topic::node`] and [`Topic::service`].
+/// see [`Topic::node`], [`Topic::node_services`] and [`Topic::service`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Topic {
     /// One key.
@@ -27,6 +27,8 @@ pub enum Topic {
     Nodes,
     /// Anything of one node: itself, its services, its checks. By name or by id.
     Node(String),
+    /// One node itself and its services, whatever its checks do. By name or by id.
+    NodeServices(String),
     /// The set of service instances, names and tags.
     Services,
     /// Anything of one service: its instances, their nodes and checks.
@@ -47,6 +49,11 @@ impl Topic {
     /// The topic of a node, by name or id as a client wrote it.
     pub fn node(name_or_id: &str) -> Topic {
         Topic::Node(fold(name_or_id))
+    }
+
+    /// The topic of a node's services, by the node's name or id as a client wrote it.
+    pub fn node_services(name_or_id: &str) -> Topic {
+        Topic::NodeServices(fold(name_or_id))
     }
 
     /// The topic of a service, by name as a client wrote it.

@@ -11,12 +11,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use agent_core::Instant;
 use agent_core::state::tables::UnixMs;
 use agent_raft::disk::Disk;
-use agent_raft::disk::file::FileDisk;
+use agent_raft::disk::file::{FileDisk, Tuning};
 use agent_raft::disk::memory::MemoryDisk;
 use agent_raft::disk::open::OpenError;
 use rand::Rng;
@@ -183,17 +182,15 @@ impl Random for SystemRandom {
 /// Disks of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemDisks {
-    /// How long a log waits before it syncs: see [`FileDisk::open`].
-    pub commit_pause: Duration,
+    /// What each log takes of the host.
+    pub tuning: Tuning,
 }
 
 impl Disks for SystemDisks {
     fn open<'a>(&'a self, data_dir: Option<&'a Path>) -> BoxFuture<'a, Result<Arc<dyn Disk>, OpenError>> {
         Box::pin(async move {
             match data_dir {
-                Some(data_dir) => {
-                    FileDisk::open_paced(data_dir, self.commit_pause).await.map(|disk| disk as Arc<dyn Disk>)
-                }
+                Some(data_dir) => FileDisk::open_tuned(data_dir, self.tuning).await.map(|disk| disk as Arc<dyn Disk>),
                 None => Ok(Arc::new(MemoryDisk::new()) as Arc<dyn Disk>),
             }
         })

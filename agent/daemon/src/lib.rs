@@ -4,6 +4,7 @@
 //! Rules live in `agent-core`; nothing here decides what is replicated.
 
 mod accept;
+pub mod again;
 pub mod agent;
 pub mod checks;
 pub mod cli;
@@ -24,6 +25,7 @@ pub mod propose;
 pub mod roster;
 pub mod rpc;
 pub mod servers;
+pub mod shedding;
 pub mod sync;
 pub mod telemetry;
 pub mod watch;

@@ -1,57 +1,20 @@
 //! This process's memory under `limits.memory`: what is given up before the kernel ends the process.
 //!
-//! Looks once a second, only where there is a limit. When to give up what is [`agent_core::pressure`]'s rule; this
-//! file measures, forgets what is kept, and holds the level that requests are judged by.
+//! Looks once a second and whenever much came in, only where there is a limit. When to give up what is [`agent_core::pressure`]'s rule; this
+//! file measures, forgets what is kept, and tells [`crate::shedding`], which requests are judged by.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use agent_core::pressure::{Level, Pressure};
-use hyper::StatusCode;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::http::{Api, ApiError, Request};
+use crate::http::Api;
 
 /// How often memory is measured.
 const PERIOD: Duration = Duration::from_secs(1);
-
-/// Paths about the agent itself, which are answered as long as there is a process: who watches it needs them most.
-const OWN_PATHS: [&str; 2] = ["/v1/agent/", "/v1/status/"];
-
-/// What is given up now. Shared with whoever admits requests.
-#[derive(Debug, Default)]
-pub struct Shedding {
-    level: AtomicU8,
-}
-
-impl Shedding {
-    fn set(&self, level: Level) {
-        self.level.store(level as u8, Ordering::Relaxed);
-    }
-
-    /// Why a request is not answered now, if it isn't.
-    ///
-    /// # Errors
-    /// 503 with the reason and the setting.
-    pub fn admit(&self, request: &Request) -> Result<(), ApiError> {
-        let level = self.level.load(Ordering::Relaxed);
-        if level < Level::Waiting as u8 {
-            return Ok(());
-        }
-        let waits = request.parameter("index").is_some_and(|index| !matches!(index, "" | "0"));
-        let is_own = OWN_PATHS.iter().any(|path| request.path.starts_with(path));
-        let given_up = match (waits, is_own) {
-            (true, _) => "blocking queries are",
-            (false, false) if level >= Level::Requests as u8 => "requests are",
-            _ => return Ok(()),
-        };
-        let text = format!("this agent is short of memory (limits.memory): {given_up} refused until it has more");
-        Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, text))
-    }
-}
 
 /// Keeps the agent of `api` below `limit_bytes`. Runs until it is dropped.
 pub async fn keep_below(limit_bytes: u64, api: &Api, forget_dns: impl Fn()) {
@@ -66,7 +29,10 @@ pub async fn keep_below(limit_bytes: u64, api: &Api, forget_dns: impl Fn()) {
     let mut ticks = interval(PERIOD);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = api.shedding.much_came_in() => {}
+        }
         let resident_bytes = match resident_bytes(&status) {
             Ok(bytes) => bytes,
             Err(error) => {
@@ -97,32 +63,7 @@ fn resident_bytes(status: &File) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use hyper::Method;
-    use hyper::header::HeaderMap;
-
     use super::*;
-
-    fn refused(shedding: &Shedding, uri: &str) -> bool {
-        let uri = uri.parse().expect("a URI");
-        let request = Request::new(Method::GET, &uri, &HeaderMap::new(), Bytes::new(), None).expect("a good request");
-        shedding.admit(&request).is_err()
-    }
-
-    #[test]
-    fn watchers_are_refused_first_then_all_that_is_not_about_the_agent() {
-        let shedding = Shedding::default();
-        let uris = ["/v1/kv/a?index=7", "/v1/kv/a?index=0", "/v1/kv/a", "/v1/agent/check/pass/x", "/v1/status/leader"];
-        for (level, expected) in [
-            (Level::None, [false; 5]),
-            (Level::Kept, [false; 5]),
-            (Level::Waiting, [true, false, false, false, false]),
-            (Level::Requests, [true, true, true, false, false]),
-        ] {
-            shedding.set(level);
-            assert_eq!(uris.map(|uri| refused(&shedding, uri)), expected, "{level:?}");
-        }
-    }
 
     #[test]
     fn a_process_that_runs_has_memory() {

@@ -110,14 +110,23 @@ impl LocalHandle {
     }
 }
 
-/// Starts the loop. It loads what was persisted before it takes the first input.
-pub fn start(deps: Deps) -> (LocalHandle, JoinHandle<()>) {
+/// Starts the loop. Returns when everything that was kept or configured is loaded.
+///
+/// # Errors
+/// [`LocalError::Refused`] names the first definition of a configuration file that was refused; the loop ends.
+/// What was kept and is refused is only logged.
+pub async fn start(deps: Deps) -> Result<(LocalHandle, JoinHandle<()>), LocalError> {
     let (requests, incoming) = mpsc::channel(REQUESTS_MAX);
     let view = Arc::new(ArcSwap::from_pointee(LocalView::default()));
     let (published, version) = watch::channel(0);
     let handle = LocalHandle { requests, view: view.clone(), version };
-    let task = tokio::spawn(Loop::run(deps, incoming, view, published));
-    (handle, task)
+    let (answer, loaded) = oneshot::channel();
+    let task = tokio::spawn(Loop::run(deps, incoming, view, published, answer));
+    match loaded.await.unwrap_or(Err(LocalError::Stopped)) {
+        // What the disk did not take is in the log: an agent starts all the same.
+        Ok(()) | Err(LocalError::NotPersisted(_)) => Ok((handle, task)),
+        Err(error @ (LocalError::Refused(_) | LocalError::Stopped)) => Err(error),
+    }
 }
 
 fn log(line: &LogLine) {
@@ -157,6 +166,7 @@ impl Loop {
         mut incoming: mpsc::Receiver<(Input, Answer)>,
         view: Arc<ArcSwap<LocalView>>,
         published: watch::Sender<u64>,
+        loaded: Answer,
     ) {
         let Deps { env, catalog, prober, persist, settings, config } = deps;
         let (reports, mut reported) = mpsc::channel(REPORTS_MAX);
@@ -166,7 +176,7 @@ impl Loop {
         let servers = tokio::spawn(catalog::report_servers(catalog.clone(), reports.clone()));
         let local = Local::new(settings);
         let mut this = Loop { env, local, catalog, runs, mirrors, keeper, reports, view, published };
-        this.step(Input::Load { config, persisted }, None).await;
+        this.step(Input::Load { config, persisted }, Some(loaded)).await;
         loop {
             match this.next(&mut incoming, &mut reported).await {
                 Event::Request(input, answer) => this.step(input, Some(answer)).await,

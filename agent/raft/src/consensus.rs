@@ -24,7 +24,7 @@ use crate::proposals::Proposals;
 use crate::rounds::Rounds;
 use crate::serve::Receiving;
 use crate::start::{Stamp, Timing};
-use crate::types::{Answer, Membership, Proposed, TypeConfig, cluster_of};
+use crate::types::{Answer, Membership, Proposed, TypeConfig, cluster_of, is_voter};
 use crate::wire::{Envelope, Forwarded, Rpc};
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
@@ -327,8 +327,7 @@ pub(crate) enum Leader {
 impl Inner {
     /// A member as it is; this server as configured, since its address may be newer than the membership.
     pub(crate) fn server(&self, membership: &Membership, id: u64) -> Option<Server> {
-        // While votes change, there are two sets of voters, and both must agree: a vote that only one counts can't be relied on yet.
-        let voter = membership.get_joint_config().iter().all(|voters| voters.contains(&id));
+        let voter = is_voter(membership, id);
         if id == self.raft_id {
             return Some(Server { voter, ..self.server.clone() });
         }

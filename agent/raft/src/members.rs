@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::consensus::{Consensus, Expired, Hold, Inner, Leader, Raft, Server, explain};
 use crate::network::CallError;
-use crate::types::{LogId, Membership, ServerNode, StoredMembership, cluster_of, raft_id};
+use crate::types::{LogId, ServerNode, StoredMembership, cluster_of, is_voter, raft_id};
 use crate::wire::Rpc;
 
 /// How long a change may be under way before its outcome is called unknown.
@@ -403,10 +403,6 @@ impl Inner {
         }
         Ok(())
     }
-}
-
-fn is_voter(membership: &Membership, id: u64) -> bool {
-    membership.voter_ids().any(|voter| voter == id)
 }
 
 #[cfg(test)]

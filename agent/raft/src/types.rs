@@ -99,6 +99,14 @@ pub(crate) fn cluster_of(membership: &Membership) -> u128 {
     membership.nodes().next().map_or(0, |(_, node)| node.cluster)
 }
 
+/// Whether a server counts towards the quorum.
+///
+/// While votes change there are two sets of voters, and both must agree (joint consensus, Raft section 6): a vote that
+/// only one of them counts cannot be relied on yet, or not any more.
+pub(crate) fn is_voter(membership: &Membership, id: u64) -> bool {
+    membership.get_joint_config().iter().all(|voters| voters.contains(&id))
+}
+
 /// The log id at `index`, proposed in `term`.
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId::new_term_index(term, index)
@@ -106,7 +114,23 @@ pub(crate) fn log_id(term: u64, index: u64) -> LogId {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+
+    #[test]
+    fn a_vote_that_is_on_its_way_counts_once_both_sets_have_it() {
+        let members: BTreeMap<u64, ServerNode> = (1..=3).map(|id| (id, ServerNode::default())).collect();
+        let voters = |sets: &[&[u64]]| {
+            let sets = sets.iter().map(|set| set.iter().copied().collect()).collect();
+            let membership = Membership::new(sets, members.clone()).unwrap();
+            (1..=3).filter(|id| is_voter(&membership, *id)).collect::<Vec<u64>>()
+        };
+        assert_eq!(voters(&[&[1, 3]]), [1, 3]);
+        assert_eq!(voters(&[&[1, 3], &[1, 2, 3]]), [1, 3]);
+        assert_eq!(voters(&[&[1, 2, 3]]), [1, 2, 3]);
+        assert_eq!(voters(&[&[1, 2, 3], &[1, 2]]), [1, 2]);
+    }
 
     #[test]
     fn raft_ids_never_change() {

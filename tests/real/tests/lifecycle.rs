@@ -104,6 +104,44 @@ fn a_hangup_reads_new_definitions_and_keeps_the_old_ones_when_they_are_wrong() {
 }
 
 #[test]
+fn a_reload_changes_the_metadata_of_the_node() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = config_file(folder.path(), "meta.hcl", "node_meta { rack = \"one\" }");
+    let mut agent = Agent::start(Binary::Lictor, &["-dev", &format!("-config-file={config}")]);
+    agent.wait_for_leadership();
+    config_file(folder.path(), "meta.hcl", "node_meta { rack = \"two\" }");
+    assert_eq!(put(&agent, "/v1/agent/reload", ""), 200);
+    assert!(get(&agent, "/v1/agent/self").contains("\"rack\": \"two\""));
+    wait_until(&agent, "/v1/catalog/nodes", "\"rack\": \"two\"");
+}
+
+#[test]
+fn a_definition_that_cannot_be_registered_stops_the_start() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, definition, reason) in [
+        (
+            "script.hcl",
+            "service { name = \"web\" check { args = [\"true\"] interval = \"1s\" } }",
+            "Failed to register service \"web\": Scripts are disabled on this agent; to enable, configure \
+             'enable_script_checks' or 'enable_local_script_checks' to true",
+        ),
+        (
+            "orphan.hcl",
+            "check { name = \"orphan\" ttl = \"1h\" service_id = \"nope\" }",
+            "Failed to register check 'orphan': ServiceID \"nope\" does not exist",
+        ),
+    ] {
+        let config = format!("-config-file={}", config_file(folder.path(), name, definition));
+        for binary in [Binary::Consul, Binary::Lictor] {
+            let (code, said) = Agent::start(binary, &["-dev", &config]).wait();
+            // The log writes quotes of a text with or without a backslash.
+            let said = said.replace('\\', "");
+            assert!(code == 1 && said.contains(reason), "{binary:?} exits with {code} and says:\n{said}");
+        }
+    }
+}
+
+#[test]
 fn the_api_answers_on_a_unix_socket() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let socket = folder.path().join("api.sock");

@@ -4,6 +4,7 @@ use std::os::unix::net::UnixDatagram;
 
 use real::agent::{Agent, Binary, PATIENCE};
 use real::http::Connection;
+use real::pool::until;
 use rustix::process::Signal;
 
 /// What the manager hears next that is not a sign of life, and how many of those came first.
@@ -47,11 +48,35 @@ fn an_agent_at_its_limit_of_memory_answers_about_itself_alone() {
     let mut agent = Agent::start(Binary::Lictor, &["-dev", "-hcl=limits { memory = \"16MiB\" }"]);
     agent.wait_for_line("Memory nears its limit");
 
-    let mut connection = Connection::open(agent.address).expect("the agent accepts connections");
-    let refused = connection.request("GET", "/v1/kv/a", b"").expect("an answer");
+    let ask = |path| {
+        let mut connection = Connection::open(agent.address).expect("the agent accepts connections");
+        connection.request("GET", path, b"").expect("an answer")
+    };
+    let refused = ask("/v1/kv/a");
     assert_eq!(refused.status, 503);
     assert!(refused.text().contains("limits.memory"), "{}", refused.text());
+    assert_eq!(refused.header("connection"), Some("close"));
     for path in ["/v1/agent/self", "/v1/status/leader"] {
-        assert_eq!(connection.request("GET", path, b"").expect("an answer").status, 200, "{path}");
+        assert_eq!(ask(path).status, 200, "{path}");
     }
+}
+
+#[test]
+fn a_server_that_ran_out_of_memory_serves_again_when_what_took_it_is_deleted() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let data = format!("-data-dir={}", folder.path().display());
+    let limit = "-hcl=limits { memory = \"128MiB\" }";
+    let mut agent = Agent::start(Binary::Lictor, &["-server", "-bootstrap", "-profile=edge", &data, limit]);
+    agent.wait_for_leadership();
+    let ask = |method: &str, path: &str, body: &[u8]| {
+        let mut connection = Connection::open(agent.address).expect("the agent accepts connections");
+        connection.request(method, path, body).expect("an answer").status
+    };
+    let value = vec![b'x'; 500_000];
+    let taken = (0..400).take_while(|number| ask("PUT", &format!("/v1/kv/full/{number}"), &value) == 200).count();
+    assert!((20..400).contains(&taken), "{taken} values of half a megabyte");
+
+    assert_eq!(ask("DELETE", "/v1/kv/full/?recurse", b""), 200);
+    let is_back = || (ask("PUT", "/v1/kv/next", &value) == 200).then_some(());
+    until(PATIENCE, "room for a value", is_back);
 }

@@ -1,11 +1,14 @@
-//! Watches: the command, and handlers of the agent's configuration.
+//! Watches: the command, and handlers of the agent's configuration. And the other command that runs on, `monitor`.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::thread;
 
-use real::agent::{Agent, Binary, config_file};
-use real::http::Connection;
+use real::agent::{Agent, Binary, PATIENCE, config_file};
+use real::http::{Connection, request};
+use real::pool::until;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn put(address: Ipv4Addr, path: &str, body: &str) {
@@ -14,14 +17,48 @@ fn put(address: Ipv4Addr, path: &str, body: &str) {
     assert_eq!(status, 200, "{path}");
 }
 
-fn watch(address: Ipv4Addr, words: &[&str]) -> Command {
+fn lictor(address: Ipv4Addr, words: &[&str]) -> Command {
     let mut command = Command::new(Binary::Lictor.path());
-    command.arg("watch").args(words).env("CONSUL_HTTP_ADDR", format!("{address}:8500"));
+    command.args(words).env("CONSUL_HTTP_ADDR", format!("{address}:8500"));
     command
+}
+
+fn watch(address: Ipv4Addr, words: &[&str]) -> Command {
+    lictor(address, &[&["watch"][..], words].concat())
+}
+
+fn started() -> Agent {
+    let mut agent = Agent::start(Binary::Lictor, &["-dev"]);
+    agent.wait_for_leadership();
+    agent
 }
 
 /// A command that runs on, killed when dropped.
 struct Following(Child);
+
+impl Following {
+    /// Starts it; its output comes line by line.
+    fn start(mut command: Command) -> (Following, Lines<BufReader<ChildStdout>>, Lines<BufReader<ChildStderr>>) {
+        let started = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let mut child = started.expect("the binary can be started");
+        let output = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let errors = BufReader::new(child.stderr.take().expect("it is piped")).lines();
+        (Following(child), output, errors)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.0), signal).expect("our own child can be signalled");
+    }
+
+    /// Waits until it ends; its exit code, unless a signal ended it.
+    fn code(&mut self) -> Option<i32> {
+        self.0.wait().expect("our own child can be waited for").code()
+    }
+}
+
+fn next(lines: &mut Lines<impl BufRead>) -> String {
+    lines.next().expect("a line").expect("text")
+}
 
 impl Drop for Following {
     fn drop(&mut self) {
@@ -58,6 +95,79 @@ fn without_a_program_it_prints_what_is_there_and_a_failing_program_ends_it() {
     let failed = watch(agent.address, &["-type=nodes", "-shell=false", "false"]).output().expect("it can be started");
     assert_eq!(failed.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&failed.stderr), "Error executing handler: exit status 1\n");
+}
+
+#[test]
+fn a_program_is_run_again_when_the_agent_is_back() {
+    let agent = started();
+    let address = agent.address;
+    let (_following, mut output, mut errors) = Following::start(watch(address, &["-type=key", "-key=colour", "cat"]));
+    assert_eq!(next(&mut output), "null");
+    agent.kill();
+    let error = next(&mut errors);
+    assert!(error.contains(" [ERROR] watch.watch: Watch errored: type=key error="), "{error}");
+    assert!(error.ends_with(" retry=5s"), "{error}");
+    let mut agent = Agent::start_at(address, Binary::Lictor, &["-dev"]);
+    agent.wait_for_leadership();
+    assert_eq!(next(&mut output), "null");
+}
+
+#[test]
+fn without_a_program_it_waits_until_it_is_answered() {
+    let agent = started();
+    let words = ["-type=nodes", "-datacenter=dc9"];
+    let (mut following, mut output, mut errors) = Following::start(watch(agent.address, &words));
+    let error = next(&mut errors);
+    let expected = "Watch errored: type=nodes error=\"Unexpected response code: 500 (No path to datacenter)\" retry=5s";
+    assert!(error.ends_with(expected), "{error}");
+    following.signal(Signal::TERM);
+    assert_eq!(following.code(), Some(0));
+    assert!(output.next().is_none(), "it has nothing to print");
+}
+
+#[test]
+fn it_ends_well_when_it_is_asked_to() {
+    let agent = started();
+    for signal in [Signal::INT, Signal::TERM] {
+        let words = ["-type=key", "-key=colour", "cat"];
+        let (mut following, mut output, _errors) = Following::start(watch(agent.address, &words));
+        assert_eq!(next(&mut output), "null");
+        following.signal(Signal::USR1);
+        following.signal(signal);
+        assert_eq!(following.code(), Some(0), "{signal:?}");
+    }
+}
+
+#[test]
+fn a_program_that_runs_is_asked_to_end_too() {
+    // It waits in the background, because a shell hears signals only between its commands.
+    const SCRIPT: &str = r#"trap 'echo terminated; kill -KILL $!; exit' TERM
+        sleep 1000 >/dev/null 2>&1 &
+        echo ready
+        wait"#;
+    let agent = started();
+    let words = ["-type=nodes", "-shell=false", "/bin/sh", "-c", SCRIPT];
+    let (mut following, mut output, _errors) = Following::start(watch(agent.address, &words));
+    assert_eq!(next(&mut output), "ready");
+    following.signal(Signal::TERM);
+    assert_eq!(following.code(), Some(0));
+    assert_eq!(next(&mut output), "terminated");
+}
+
+#[test]
+fn the_monitor_ends_well_when_it_is_asked_to() {
+    let agent = started();
+    for signal in [Signal::INT, Signal::TERM] {
+        let command = lictor(agent.address, &["monitor", "-log-level=debug"]);
+        let (mut following, mut output, _errors) = Following::start(command);
+        let reader = thread::spawn(move || next(&mut output));
+        until(PATIENCE, "line of the log", || {
+            request(agent.address, "GET", "/v1/status/leader", b"");
+            reader.is_finished().then_some(())
+        });
+        following.signal(signal);
+        assert_eq!(following.code(), Some(0), "{signal:?}");
+    }
 }
 
 #[test]

@@ -39,11 +39,18 @@ pub const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// Why a filter was refused. `Display` gives Consul's text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FilterError(String);
+pub enum FilterError {
+    /// The text is no expression.
+    Malformed(String),
+    /// It is one, and does not fit the records: what most of Consul's endpoints say before they look at any, and
+    /// `/v1/agent/checks` when it looks at the first.
+    Unfit(String),
+}
 
 impl fmt::Display for FilterError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Failed to create boolean expression evaluator: {}", self.0)
+        let (FilterError::Malformed(reason) | FilterError::Unfit(reason)) = self;
+        write!(f, "Failed to create boolean expression evaluator: {reason}")
     }
 }
 
@@ -120,10 +127,10 @@ impl Filter {
             return Ok(Filter { root: None });
         }
         if text.len() > TEXT_BYTES_MAX {
-            return Err(FilterError(format!("the expression is longer than {TEXT_BYTES_MAX} bytes")));
+            return Err(FilterError::Malformed(format!("the expression is longer than {TEXT_BYTES_MAX} bytes")));
         }
-        let expression = parser::parse(text).map_err(FilterError)?;
-        check(expression, family.shape()).map(|root| Filter { root: Some(root) }).map_err(FilterError)
+        let expression = parser::parse(text).map_err(FilterError::Malformed)?;
+        check(expression, family.shape()).map(|root| Filter { root: Some(root) }).map_err(FilterError::Unfit)
     }
 
     /// Whether there is nothing to check.

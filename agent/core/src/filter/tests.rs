@@ -191,7 +191,9 @@ impl World {
     fn answer(&self, family: Family, text: &str) -> String {
         let filter = match Filter::compile(family, text) {
             Ok(filter) => filter,
-            Err(FilterError(refused)) => return format!("!{}", refused.replace('\n', "\\n")),
+            Err(FilterError::Malformed(refused) | FilterError::Unfit(refused)) => {
+                return format!("!{}", refused.replace('\n', "\\n"));
+            }
         };
         let passing = (0..2).filter(|at| {
             let (node, service) = (&*self.nodes[*at], &*self.services[*at]);

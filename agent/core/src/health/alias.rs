@@ -24,17 +24,16 @@ pub fn evaluate<'a>(
     }
     let mut worst: Option<&Check> = None;
     for check in checks.filter(|c| mirrored(own_id, service_id, c)) {
-        if check.status > worst.map_or(Status::Passing, |w| w.status) {
+        if worst.is_none_or(|worst| check.status > worst.status) {
             worst = Some(check);
         }
     }
-    match worst {
-        None => Outcome { status: Status::Passing, output: "All checks passing.".to_owned() },
-        Some(check) => Outcome {
-            status: check.status,
-            output: format!("Aliased check {:?} failing: {}", check.name, check.output),
-        },
-    }
+    let output = match worst {
+        None => "No checks found.".to_owned(),
+        Some(Check { status: Status::Passing, .. }) => "All checks passing.".to_owned(),
+        Some(check) => format!("Aliased check {:?} failing: {}", check.name, check.output),
+    };
+    Outcome { status: worst.map_or(Status::Passing, |worst| worst.status), output }
 }
 
 fn mirrored(own_id: &str, service_id: &str, check: &Check) -> bool {
@@ -76,6 +75,13 @@ mod tests {
             let outcome = evaluate("a", "n1", service, exists, checks.iter());
             assert_eq!(outcome, Outcome { status, output: output.into() }, "{service}");
         }
+    }
+
+    #[test]
+    fn nothing_to_mirror_passes_and_says_so() {
+        let checks = [check("db", "db", Status::Critical)];
+        let expected = Outcome { status: Status::Passing, output: "No checks found.".into() };
+        assert_eq!(evaluate("a", "n1", "bare", true, checks.iter()), expected);
     }
 
     #[test]

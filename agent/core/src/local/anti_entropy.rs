@@ -66,8 +66,8 @@ impl Pending {
 /// What one command settles once it is applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Covered {
-    /// The node record.
-    Node,
+    /// This record of the node.
+    Node(Box<Node>),
     /// This record of a service.
     Service(Arc<LocalService>),
     /// This record of a check.
@@ -126,7 +126,7 @@ pub fn plan(node: &Node, view: &LocalView, pending: &Pending) -> Vec<(Command, V
     let mut commands = Vec::new();
     if pending.node {
         let register = Register { node: node.clone(), ..Register::default() };
-        commands.push((Command::Register(Box::new(register)), vec![Covered::Node]));
+        commands.push((Command::Register(Box::new(register)), vec![Covered::Node(Box::new(node.clone()))]));
     }
     commands.extend(deregister_gone(node, pending));
     let mut checks: BTreeMap<&str, Vec<Arc<LocalCheck>>> = BTreeMap::new();

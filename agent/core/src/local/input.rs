@@ -134,6 +134,13 @@ pub enum Input {
         /// Its records.
         remote: Box<Remote>,
     },
+    /// Settings that may change while the agent runs. Checks keep the output they have. *Replies.*
+    Adjust {
+        /// The node's metadata.
+        node_meta: BTreeMap<String, String>,
+        /// Keep no output at all from now on.
+        discard_check_output: bool,
+    },
     /// Which plugins the agent has from now on. Checks that are registered already stay. *Replies.*
     Plugins(Plugins),
     /// The number of members of the cluster: spaces full syncs out.
@@ -293,6 +300,20 @@ pub enum Refusal {
     },
     /// As many services or checks as one agent may have.
     TooMany,
+    /// A service of a configuration file.
+    DefinedService {
+        /// Its name.
+        name: String,
+        /// Why it was refused.
+        why: Box<Refusal>,
+    },
+    /// A check of a configuration file.
+    DefinedCheck {
+        /// Its name.
+        name: String,
+        /// Why it was refused.
+        why: Box<Refusal>,
+    },
 }
 
 impl fmt::Display for Refusal {
@@ -315,6 +336,8 @@ impl fmt::Display for Refusal {
                 write!(f, "Invalid check: Config does not fit plugin {plugin:?}: {}", mistakes.join("; "))
             }
             Refusal::TooMany => f.write_str("too many services or checks on this agent"),
+            Refusal::DefinedService { name, why } => write!(f, "Failed to register service {name:?}: {why}"),
+            Refusal::DefinedCheck { name, why } => write!(f, "Failed to register check '{name}': {why}"),
         }
     }
 }

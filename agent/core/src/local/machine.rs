@@ -1,4 +1,4 @@
-//! The machine of local state: what it is told once, what it holds, and the step.
+//! The machine of local state: what it is told, what it holds, and the step.
 //!
 //! Holds the state and dispatches; the rules are in the sibling files.
 
@@ -25,7 +25,7 @@ pub struct ScriptPolicy {
     pub from_api: bool,
 }
 
-/// What the machine is told once.
+/// What the machine is told when it is made; [`Input::Adjust`] and [`Input::Plugins`] change some of it.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// This node's record as it goes to the catalog; indexes are ignored.
@@ -173,6 +173,11 @@ impl Local {
             Input::AliasNode { node, remote } => self.alias_node(node, *remote),
             Input::Plugins(plugins) => {
                 self.settings.plugins = plugins;
+                self.reply(Ok(()));
+            }
+            Input::Adjust { node_meta, discard_check_output } => {
+                self.settings.discard_check_output = discard_check_output;
+                self.set_node_meta(node_meta);
                 self.reply(Ok(()));
             }
             Input::ClusterSize(members) => self.cadence.set_cluster_size(members),

@@ -4,7 +4,7 @@
 //! new definition says: that is Consul's rule. Whatever the API registers is
 //! persisted; whatever a file defines is not.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -76,20 +76,28 @@ impl Local {
         self.define(now, definitions)
     }
 
+    /// The catalog gets the node's record anew where its metadata differ.
+    pub(super) fn set_node_meta(&mut self, meta: BTreeMap<String, String>) {
+        if self.settings.node.meta != meta {
+            self.settings.node.meta = meta;
+            self.pending.node = true;
+        }
+    }
+
     fn define(&mut self, now: Instant, definitions: Definitions) -> Result<(), Refusal> {
         let mut first = Ok(());
         for spec in definitions.services {
-            let id = spec.service.id.clone();
+            let (id, name) = (spec.service.id.clone(), spec.service.name.clone());
             if let Err(refusal) = self.add_service(now, spec, Source::Config, false) {
                 self.log(LogLine::new(Weight::Warn, "could not register a service").service(&id).error(&refusal));
-                first = first.and(Err(refusal));
+                first = first.and(Err(Refusal::DefinedService { name, why: Box::new(refusal) }));
             }
         }
         for spec in definitions.checks {
-            let id = spec.id.clone();
+            let (id, name) = (spec.id.clone(), spec.name.clone());
             if let Err(refusal) = self.add_check(now, spec, Source::Config) {
                 self.log(LogLine::new(Weight::Warn, "could not register a check").check(&id).error(&refusal));
-                first = first.and(Err(refusal));
+                first = first.and(Err(Refusal::DefinedCheck { name, why: Box::new(refusal) }));
             }
         }
         first

@@ -106,7 +106,7 @@ impl Local {
         let of_service = covered.iter().any(|c| matches!(c, Covered::Service(_) | Covered::GoneService(_)));
         for covered in covered {
             match covered {
-                Covered::Node => self.log(line("Synced node info")),
+                Covered::Node(_) => self.log(line("Synced node info")),
                 Covered::Service(sent) => self.log(line("Synced service").service(&sent.service.id)),
                 Covered::GoneService(id) => self.log(line("Deregistered service").service(id)),
                 Covered::Check(_) | Covered::GoneCheck(_) if of_service => {}
@@ -119,7 +119,7 @@ impl Local {
     /// The catalog has this now, unless it changed again meanwhile.
     fn settled(&mut self, covered: Covered) {
         match covered {
-            Covered::Node => self.pending.node = false,
+            Covered::Node(sent) => self.pending.node &= *sent != self.settings.node,
             Covered::Service(sent) => {
                 let id = &sent.service.id;
                 if self.view.services.get(id).is_some_and(|current| current.service == sent.service) {

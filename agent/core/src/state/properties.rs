@@ -196,7 +196,7 @@ fn queries(state: &State) -> Vec<(String, Vec<Topic>, Seen)> {
     }
     for name in ["n1", "n2", &trial::id('x'), &trial::id('y')] {
         ask(format!("node {name}"), Topic::node(name), seen(state.node(name)));
-        ask(format!("node_services {name}"), Topic::node(name), seen(state.node_services(name)));
+        ask(format!("node_services {name}"), Topic::node_services(name), seen(state.node_services(name)));
         ask(format!("node_checks {name}"), Topic::node(name), seen(state.node_checks(name)));
         ask(format!("node_sessions {name}"), Topic::Sessions, seen(state.node_sessions(name)));
     }

@@ -30,6 +30,8 @@ fn a_touched_topic_wakes_those_it_concerns() {
         (Topic::Nodes, Topic::Nodes, true),
         (Topic::node("N1"), Topic::node("n1"), true),
         (Topic::node("n1"), Topic::Nodes, false),
+        (Topic::node("n1"), Topic::node_services("n1"), false),
+        (Topic::node_services("N1"), Topic::node_services("n1"), true),
         (Topic::service("web"), Topic::Services, false),
     ];
     for (touched, watched, expected) in cases {
@@ -58,6 +60,7 @@ fn any_topic() -> impl Strategy<Value = Topic> {
         "[ab/é]{0,4}".prop_map(Topic::KvPrefix),
         Just(Topic::Nodes),
         "[ab]".prop_map(Topic::Node),
+        "[ab]".prop_map(Topic::NodeServices),
     ]
 }
 

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_core::local::Input;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Interval;
@@ -18,8 +17,9 @@ use super::banner;
 use super::notify::{ServiceManager, State};
 use super::settings::{self, Settings};
 use super::{Agent, Parts};
+use crate::again;
 use crate::checks::SystemProber;
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Loaded, Reloadable};
 use crate::control::Control;
 use crate::env::{Env, ListenAddress, SystemClock, SystemDisks};
 use crate::goflag::Parsed;
@@ -28,11 +28,13 @@ use crate::persist::Persist;
 use crate::plugin::Plugins;
 use crate::telemetry::LogStream;
 
-/// Runs an agent until it leaves or is stopped, and returns the exit code: zero only after leaving.
-pub fn run(given: &Parsed) -> u8 {
-    match prepare(given) {
+/// Runs an agent until it leaves or is stopped, and returns the exit code: zero only after leaving. `program` is the name
+/// it was called by.
+pub fn run(given: &Parsed, program: &str) -> u8 {
+    let name = banner::name(program);
+    match prepare(given, name) {
         Ok((loaded, runtime, log)) => {
-            let code = runtime.block_on(live(given.clone(), loaded, &log));
+            let code = runtime.block_on(live(given.clone(), loaded, name, &log));
             tracing::info!(code, "Exit code");
             log.flush();
             runtime.shutdown_background();
@@ -46,11 +48,18 @@ pub fn run(given: &Parsed) -> u8 {
 }
 
 /// Everything that can fail before there is a log to say it in.
-fn prepare(given: &Parsed) -> Result<(Loaded, Runtime, LogStream), String> {
+fn prepare(given: &Parsed, name: &str) -> Result<(Loaded, Runtime, LogStream), String> {
     if !given.positional.is_empty() {
         return Err(format!("Unexpected extra arguments: [{}]", given.positional.join(" ")));
     }
-    let loaded = config::load(given).map_err(|error| error.to_string())?;
+    let mut loaded = config::load(given).map_err(|error| error.to_string())?;
+    if loaded.config.limits.memory_bytes_max.is_some()
+        && let Err(error) = again::with_memory_given_back()
+    {
+        let warning =
+            format!("limits.memory: freed memory is given back late, for this program can't be run again: {error}");
+        loaded.warnings.push(warning);
+    }
     let resources = loaded.config.resources;
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(resources.worker_threads_max);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -59,7 +68,7 @@ fn prepare(given: &Parsed) -> Result<(Loaded, Runtime, LogStream), String> {
         .enable_all()
         .build()
         .map_err(|error| format!("could not start threads: {error}"))?;
-    let log = LogStream::install(&settings::log_options(&loaded.config.log), Arc::new(SystemClock))
+    let log = LogStream::install(&settings::log_options(&loaded.config.log, name), Arc::new(SystemClock))
         .map_err(|error| format!("could not open the log: {error}"))?;
     Ok((loaded, runtime, log))
 }
@@ -87,8 +96,8 @@ enum End {
     Stopped,
 }
 
-async fn live(given: Parsed, loaded: Loaded, log: &LogStream) -> u8 {
-    match lead_a_life(given, loaded, log).await {
+async fn live(given: Parsed, loaded: Loaded, name: &str, log: &LogStream) -> u8 {
+    match lead_a_life(given, loaded, name, log).await {
         Ok(End::Left) => 0,
         Ok(End::Stopped) => 1,
         Err(error) => {
@@ -98,13 +107,13 @@ async fn live(given: Parsed, loaded: Loaded, log: &LogStream) -> u8 {
     }
 }
 
-async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<End, String> {
+async fn lead_a_life(given: Parsed, loaded: Loaded, name: &str, log: &LogStream) -> Result<End, String> {
     let Loaded { config, warnings, definitions, watches } = loaded;
     let manager = ServiceManager::from_environment()?;
-    let env = Env::real().with_disks(Arc::new(SystemDisks { commit_pause: config.resources.commit_pause }));
+    let env = Env::real().with_disks(Arc::new(SystemDisks { tuning: config.resources.log }));
     let persist = config.data_dir.clone().map(Persist::new);
     let node_id = settings::node_id(&config, persist.as_ref(), &env).map_err(|error| error.to_string())?;
-    log.print(&banner::text(&config, &node_id));
+    log.print(&banner::text(name, &config, &node_id));
     for warning in &warnings {
         tracing::warn!("{warning}");
     }
@@ -123,13 +132,13 @@ async fn lead_a_life(given: Parsed, loaded: Loaded, log: &LogStream) -> Result<E
         log.print(&format!("    Join completed. Synced with {count} initial agents\n"));
     }
     agent.watch(watches);
-    log.print("==> lictor agent running!\n");
+    log.print(&format!("==> {name} agent running!\n"));
     manager.tell(State::Ready);
     let mut beats = manager.beats();
     let mut joining = std::pin::pin!(join_in_time(agent.gossip().clone(), retry_join));
 
     let mut broken = agent.broken();
-    let mut running = Running { given, config, log: log.clone(), manager };
+    let mut running = Running { given, config, manager };
     let end = loop {
         let event = tokio::select! {
             biased;
@@ -185,7 +194,6 @@ fn announce(agent: &Agent) {
 struct Running {
     given: Parsed,
     config: Config,
-    log: LogStream,
     manager: ServiceManager,
 }
 
@@ -243,10 +251,8 @@ impl Running {
         let Loaded { config, warnings, definitions, watches } = loaded
             .map_err(|error| format!("could not read the configuration: {error}"))?
             .map_err(|error| error.to_string())?;
-        if config.plugins.declared != self.config.plugins.declared {
-            agent.declare_plugins(config.plugins.declared.clone()).await;
-        }
-        agent.local().send(Input::Reload(definitions)).await.map_err(|error| error.to_string())?;
+        let (old, new) = (Reloadable::of(&self.config), Reloadable::of(&config));
+        agent.reload(&old, new, definitions).await.map_err(|error| error.to_string())?;
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -255,8 +261,6 @@ impl Running {
             tracing::warn!("{key} can't change while the agent runs: restart it");
         }
         agent.watch(watches);
-        self.log.set_level(config.log.level);
-        agent.dns().reconfigure(config.dns.clone());
         self.config = diff.config;
         tracing::info!("Configuration reload complete");
         Ok(())

@@ -9,6 +9,7 @@ mod banner;
 mod client;
 pub mod command;
 mod notify;
+mod reload;
 mod server;
 pub mod settings;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use std::time::Duration;
 use agent_core::local::Input;
 use agent_raft::StartError;
 use agent_raft::disk::open::OpenError;
+use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -34,11 +36,12 @@ use crate::dns::{self, DnsOptions, DnsServer};
 use crate::env::{BoxFuture, Env, ListenAddress, Listener};
 use crate::gossip::{self, GossipHandle};
 use crate::http::{self, AgentApi, Api, ServerApi};
-use crate::memory::{self, Shedding};
+use crate::memory;
 use crate::persist::Persist;
 use crate::plugin::fetch::Fetcher;
 use crate::plugin::{self, Declared, Plugins};
-use crate::sync::{self, Catalog, LocalHandle};
+use crate::shedding::Shedding;
+use crate::sync::{self, Catalog, LocalError, LocalHandle};
 use crate::telemetry::{LogStream, Metrics};
 use crate::watch::Watch;
 use crate::watch::follow::follow;
@@ -110,6 +113,8 @@ pub enum AgentError {
     Raft(StartError),
     /// The pool could not be opened.
     Gossip(gossip::StartError),
+    /// A definition of a configuration file was refused. The text names it, in Consul's words.
+    Definitions(LocalError),
 }
 
 impl fmt::Display for AgentError {
@@ -131,6 +136,7 @@ impl fmt::Display for AgentError {
             AgentError::Disk(error) => error.fmt(f),
             AgentError::Raft(error) => error.fmt(f),
             AgentError::Gossip(error) => error.fmt(f),
+            AgentError::Definitions(error) => error.fmt(f),
         }
     }
 }
@@ -192,7 +198,7 @@ impl Agent {
         }
 
         let mut running = Running { stop: watch::Sender::new(false), tasks: JoinSet::new() };
-        let local = start_local(&settings, &env, rooms.catalog(), &parts.prober, &mut running).await;
+        let local = start_local(&settings, &env, rooms.catalog(), &parts.prober, &mut running).await?;
         let who = settings.gossip.identity.clone();
         let registered = local.clone();
         let lan = gossip::Deps {
@@ -209,13 +215,14 @@ impl Agent {
             env,
             identity: settings.identity.clone(),
             limits: settings.limits.clone(),
+            adjustable: ArcSwap::from_pointee(settings.adjustable.clone()),
             local,
             gossip,
             control: door,
             metrics,
             plugins: parts.plugins,
             log: parts.log,
-            shedding: Shedding::default(),
+            shedding: settings.memory_bytes_max.map(Shedding::below).unwrap_or_default(),
         };
         let api = Arc::new(match rooms {
             Rooms::Server(rooms) => Api::Server(rooms.start(agent, &settings, who, &mut running)),
@@ -410,7 +417,7 @@ async fn start_local(
     catalog: Arc<dyn Catalog>,
     prober: &Arc<dyn Prober>,
     running: &mut Running,
-) -> LocalHandle {
+) -> Result<LocalHandle, AgentError> {
     let (local, sync) = sync::start(sync::Deps {
         env: env.clone(),
         catalog,
@@ -418,11 +425,10 @@ async fn start_local(
         persist: settings.data_dir.clone().map(Persist::new),
         settings: settings.local.clone(),
         config: settings.definitions.clone(),
-    });
-    // The loop takes no input before it has loaded: whoever asks the API sees every definition.
-    if let Err(error) = local.send(Input::Tick).await {
-        tracing::error!("the loop around local state did not start: {error}");
-    }
+    })
+    .await
+    .map_err(AgentError::Definitions)?;
+    // Nobody sees the API before: whoever asks it sees every definition.
     running.tasks.spawn(EndsWithUs(sync).ended());
-    local
+    Ok(local)
 }

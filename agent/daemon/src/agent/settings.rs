@@ -14,7 +14,7 @@ use agent_raft::Timing;
 use crate::config::{self, Config, Resources, UnixSockets};
 use crate::env::{Env, ListenAddress};
 use crate::gossip;
-use crate::http::{Identity, Limits};
+use crate::http::{Adjustable, Identity, Limits};
 use crate::persist::Persist;
 use crate::plugin::HostOptions;
 use crate::telemetry::{LogOptions, Naming};
@@ -26,6 +26,8 @@ pub struct Settings {
     pub identity: Identity,
     /// Bounds and habits of the HTTP API.
     pub limits: Limits,
+    /// What of it may change while the agent runs.
+    pub adjustable: Adjustable,
     /// Where the HTTP API listens.
     pub http: Vec<ListenAddress>,
     /// Owner and mode of the Unix sockets among them.
@@ -80,9 +82,6 @@ impl Settings {
     /// What a configuration means. `seed` spreads checks and syncs in time.
     pub fn of(config: &Config, node_id: String, definitions: Definitions, seed: u64) -> Settings {
         let rpc_port = config.network.ports.server.unwrap_or(0);
-        let mut meta = config.identity.node_meta.clone();
-        // Consul adds it on every node, and its templates and filters know it.
-        meta.insert("consul-network-segment".to_owned(), String::new());
         let identity = Identity {
             datacenter: config.identity.datacenter.clone(),
             node_name: config.identity.node_name.clone(),
@@ -90,12 +89,12 @@ impl Settings {
             address: config.network.advertise.to_string(),
             rpc_port,
             serf_port: config.network.ports.serf_lan.unwrap_or(0),
-            meta,
             server: config.server.enabled,
             bootstrap: config.server.bootstrap,
         };
         Settings {
             limits: limits(config),
+            adjustable: adjustable(&config.identity.node_meta, config.limits.http_conns_per_client_max),
             http: config.network.http.clone(),
             unix_sockets: config.unix_sockets.clone(),
             dns_addresses: config.network.dns.clone(),
@@ -140,11 +139,11 @@ impl Settings {
             serf_port: 8301,
             server: true,
             bootstrap: true,
-            ..Identity::default()
         };
         let node = Node { id: node_id.to_owned(), name: node_name.to_owned(), address, ..Node::default() };
         Settings {
             limits: Limits::default(),
+            adjustable: Adjustable::default(),
             http: vec![ListenAddress::Tcp(http)],
             unix_sockets: UnixSockets::default(),
             dns_addresses: Vec::new(),
@@ -211,16 +210,26 @@ pub fn plugin_host(config: &Config) -> HostOptions {
     }
 }
 
+/// The node's metadata as others see them: Consul adds one on every node, which its templates and filters know.
+pub(super) fn node_meta(written: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let mut meta = written.clone();
+    meta.insert("consul-network-segment".to_owned(), String::new());
+    meta
+}
+
+/// Of the configuration what the API takes while it runs; no connections at all stands for no limit.
+pub(super) fn adjustable(node_meta_written: &BTreeMap<String, String>, conns_per_client_max: usize) -> Adjustable {
+    let connections_per_client_max = if conns_per_client_max == 0 { usize::MAX } else { conns_per_client_max };
+    Adjustable { meta: node_meta(node_meta_written), connections_per_client_max }
+}
+
 fn limits(config: &Config) -> Limits {
     let bytes = |limit: u64| usize::try_from(limit).unwrap_or(usize::MAX);
     let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     Limits {
         kv_value_bytes_max: bytes(config.limits.kv_value_bytes_max),
         txn_bytes_max: bytes(config.limits.txn_bytes_max),
-        connections_per_client_max: match config.limits.http_conns_per_client_max {
-            0 => usize::MAX,
-            limit => limit,
-        },
+        buffer_bytes_max: config.resources.http_buffer_bytes_max,
         wait_default_ms: ms(config.limits.query_time_default),
         wait_max_ms: ms(config.limits.query_time_max),
         session_ttl_min_ms: ms(config.limits.session_ttl_min),
@@ -269,17 +278,18 @@ fn node(config: &Config, identity: &Identity) -> Node {
         name: identity.node_name.clone(),
         address: identity.address.clone(),
         tagged_addresses,
-        meta: identity.meta.clone(),
+        meta: node_meta(&config.identity.node_meta),
         ..Node::default()
     }
 }
 
-/// The log of this configuration.
-pub fn log_options(log: &config::checked::Log) -> LogOptions {
+/// The log of this configuration; files that have no name of their own are called after the agent.
+pub fn log_options(log: &config::checked::Log, agent_name: &str) -> LogOptions {
     LogOptions {
         level: log.level,
         json: log.json,
         file: log.file.clone(),
+        stem: agent_name.to_ascii_lowercase(),
         rotate_bytes: log.rotate_bytes,
         rotate_ms: u64::try_from(log.rotate_duration.as_millis()).unwrap_or(u64::MAX),
         rotate_files_max: log.rotate_files_max,

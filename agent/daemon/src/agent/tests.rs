@@ -1,9 +1,13 @@
 //! The rooms together, in one process.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+
+use agent_core::local::Definitions;
 
 use super::*;
 use crate::checks::SystemProber;
+use crate::config::{Config, Reloadable};
 
 const NODE_ID: &str = "7a1a6d5e-0000-4000-8000-000000000001";
 
@@ -29,6 +33,20 @@ async fn a_new_agent_leads_and_is_in_its_own_catalog() {
     let body = http_body_util::BodyExt::collect(response.into_body()).await.expect("a body").to_bytes();
     let found: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
     assert_eq!(found[0]["Node"]["Node"], "one");
+    agent.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_reload_applies_what_is_reloadable() {
+    let mut agent = started().await;
+    let old = Reloadable::of(&Config::dev_for_tests("one"));
+    let node_meta = BTreeMap::from([("rack".to_owned(), "2".to_owned())]);
+    let new = Reloadable { node_meta, http_conns_per_client_max: 3, ..old.clone() };
+
+    agent.reload(&old, new, Definitions::default()).await.expect("nothing is defined");
+
+    let adjusted = agent.api.adjustable.load_full();
+    assert_eq!((adjusted.meta["rack"].as_str(), adjusted.connections_per_client_max), ("2", 3));
     agent.shutdown().await;
 }
 

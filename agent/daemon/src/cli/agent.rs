@@ -8,7 +8,7 @@ use crate::config::{self, Format};
 
 /// Runs until the agent leaves or is stopped. The agent prints its own log.
 pub fn run(invocation: &mut Invocation) -> Result<(), Failure> {
-    match agent::command::run(&invocation.flags) {
+    match agent::command::run(&invocation.flags, invocation.program) {
         0 => Ok(()),
         code => Err(Failure { message: String::new(), code }),
     }

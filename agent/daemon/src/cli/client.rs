@@ -169,31 +169,25 @@ impl Client {
         self.send(call)?.ok()?.json()
     }
 
-    /// Sends `call` and hands each piece of the body to `each` until the agent ends it or SIGINT comes.
+    /// Sends `call` and hands each piece of the body to `each` until the agent ends it.
     ///
     /// # Errors
     /// As [`Client::send`], or a status other than 200.
-    pub fn stream(&self, call: Call, mut each: impl FnMut(&[u8])) -> Result<(), String> {
-        self.runtime.block_on(async {
-            let (_, response) = self.open(call).await?;
-            let status = response.status().as_u16();
-            let mut body = response.into_body();
-            if status != 200 {
-                let text = Limited::new(body, 1 << 16).collect().await.map_err(|error| error.to_string())?;
-                Answer { status, index: 0, body: text.to_bytes() }.ok()?;
-                return Ok(());
+    pub async fn stream(&self, call: Call, mut each: impl FnMut(&[u8])) -> Result<(), String> {
+        let (_, response) = self.open(call).await?;
+        let status = response.status().as_u16();
+        let mut body = response.into_body();
+        if status != 200 {
+            let text = Limited::new(body, 1 << 16).collect().await.map_err(|error| error.to_string())?;
+            return Answer { status, index: 0, body: text.to_bytes() }.ok().map(drop);
+        }
+        // A connection that breaks ends it as well as the agent does.
+        while let Some(Ok(frame)) = body.frame().await {
+            if let Some(data) = frame.data_ref() {
+                each(data);
             }
-            loop {
-                tokio::select! {
-                    biased;
-                    _ = tokio::signal::ctrl_c() => return Ok(()),
-                    frame = body.frame() => match frame {
-                        Some(Ok(frame)) => if let Some(data) = frame.data_ref() { each(data) },
-                        Some(Err(_)) | None => return Ok(()),
-                    },
-                }
-            }
-        })
+        }
+        Ok(())
     }
 
     async fn open(&self, mut call: Call) -> Result<(String, hyper::Response<Incoming>), String> {

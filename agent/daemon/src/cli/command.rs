@@ -55,6 +55,8 @@ impl Failure {
 
 /// A command being carried out.
 pub struct Invocation<'a> {
+    /// The name the program was called by.
+    pub program: &'a str,
     /// The flags and words given.
     pub flags: Parsed,
     /// Standard output.

@@ -262,7 +262,7 @@ pub const COMMANDS: &[Command] = &[
         examples: &["lock jobs/backup ./backup.sh", "lock -n=3 -timeout=10s jobs/import ./import.sh"],
         http: Http::Servers,
         flags: &[
-            FlagSpec::bool("child-exit-code", "Exit with 2 when the program fails. The default is false."),
+            FlagSpec::bool("child-exit-code", "Exit with 2 when the program fails by itself. The default is false."),
             FlagSpec::int(
                 "monitor-retry",
                 "How often failing to see the lock is tolerated, a second apart. (default 3)",

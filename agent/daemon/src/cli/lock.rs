@@ -1,19 +1,20 @@
 //! `lock`: runs a program while a lock is held.
 
+use std::io;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use agent_core::duration;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::process::Child;
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::Client;
 use super::command::{Failure, Invocation};
 use super::lock_keys::LockKeys;
+use super::signals::{Signals, pass_on};
 use crate::watch::Script;
 
-/// How long a program gets to end by itself when its lock is lost.
+/// How long a program gets to end by itself when its lock is lost, or we are asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// What the flags ask for.
@@ -28,18 +29,21 @@ struct Wish {
     verbose: bool,
 }
 
+/// Why a program is no longer left alone.
+enum Event {
+    Ended(io::Result<ExitStatus>),
+    Asked(Signal),
+    Lost,
+}
+
 /// `lock`.
 pub fn lock(run: &mut Invocation) -> Result<(), Failure> {
     let wish = wish(run)?;
     let client = run.client()?;
-    let ended = client.wait_for(hold_and_run(run, &client, &wish))?;
-    match ended {
-        Err(error) => {
-            run.remark(&error);
-            let code = if run.flags.bool("child-exit-code") { 2 } else { 0 };
-            if code == 0 { Ok(()) } else { Err(Failure { message: String::new(), code }) }
-        }
-        Ok(()) => Ok(()),
+    let has_failed = client.wait_for(hold_and_run(run, &client, &wish))?;
+    match has_failed && run.flags.bool("child-exit-code") {
+        true => Err(Failure { message: String::new(), code: 2 }),
+        false => Ok(()),
     }
 }
 
@@ -78,37 +82,46 @@ fn missing() -> Failure {
     Failure::new("Key prefix and child command must be specified")
 }
 
-/// Takes the lock, runs the program, gives the lock back. What went wrong with the program comes back as a text.
-async fn hold_and_run(run: &mut Invocation<'_>, client: &Client, wish: &Wish) -> Result<Result<(), String>, Failure> {
-    let mut say = |text: String| {
-        if wish.verbose {
-            run.line(&text);
-        }
-    };
-    let failed = |error: String| Failure::new(format!("Lock acquisition failed: {error}"));
-    let keys = LockKeys::open(client, &wish.prefix, wish.limit, &wish.name).await.map_err(failed)?;
+/// Takes the lock, runs the program, gives the lock back. Returns whether the program failed by itself.
+async fn hold_and_run(run: &mut Invocation<'_>, client: &Client, wish: &Wish) -> Result<bool, Failure> {
+    let mut signals = Signals::listen()?;
+    let opened = signals.unless_asked(LockKeys::open(client, &wish.prefix, wish.limit, &wish.name)).await;
+    let keys = opened.map_err(|_| too_late())?.map_err(refused)?;
     match wish.limit {
-        1 => say(format!("Setting up lock at path: {}", keys.key())),
-        limit => say(format!("Setting up semaphore (limit {limit}) at prefix: {}", wish.prefix)),
+        1 => say(run, wish, &format!("Setting up lock at path: {}", keys.key())),
+        limit => say(run, wish, &format!("Setting up semaphore (limit {limit}) at prefix: {}", wish.prefix)),
     }
-    say("Attempting lock acquisition".to_owned());
-    if let Err(failure) = acquire(&keys, wish.timeout).await {
+    say(run, wish, "Attempting lock acquisition");
+    if let Err(failure) = acquire(&keys, &mut signals, wish.timeout).await {
         // The session ends by itself if this fails.
-        let _ = keys.release().await;
+        let _ = keys.abandon().await;
         return Err(failure);
     }
-    say("Starting handler".to_owned());
-    let ended = run_child(&keys, wish).await;
-    say("Child terminated, releasing lock".to_owned());
-    if let Err(error) = keys.release().await {
-        return Err(Failure::new(format!("Lock release failed: {error}")));
+    let has_failed = run_child(run, &keys, &mut signals, wish).await;
+    keys.release().await.map_err(|error| Failure::new(format!("Lock release failed: {error}")))?;
+    match keys.clean_up().await {
+        Ok(true) => say(run, wish, "Cleanup succeeded"),
+        Ok(false) => say(run, wish, "Cleanup aborted, lock in use"),
+        Err(error) => return Err(Failure::new(format!("Lock cleanup failed: {error}"))),
     }
-    say("Cleanup succeeded".to_owned());
-    Ok(ended)
+    Ok(has_failed)
 }
 
-async fn acquire(keys: &LockKeys<'_>, timeout: Option<Duration>) -> Result<(), Failure> {
-    let too_late = || Failure::new("Shutdown triggered or timeout during lock acquisition");
+fn say(run: &mut Invocation<'_>, wish: &Wish, text: &str) {
+    if wish.verbose {
+        run.line(text);
+    }
+}
+
+fn too_late() -> Failure {
+    Failure::new("Shutdown triggered or timeout during lock acquisition")
+}
+
+fn refused(error: String) -> Failure {
+    Failure::new(format!("Lock acquisition failed: {error}"))
+}
+
+async fn acquire(keys: &LockKeys<'_>, signals: &mut Signals, timeout: Option<Duration>) -> Result<(), Failure> {
     let limit = async {
         match timeout {
             Some(timeout) => tokio::time::sleep(timeout).await,
@@ -117,48 +130,78 @@ async fn acquire(keys: &LockKeys<'_>, timeout: Option<Duration>) -> Result<(), F
     };
     tokio::select! {
         biased;
-        () = asked_to_stop() => Err(too_late()),
-        acquired = keys.acquire() => acquired.map_err(|error| Failure::new(format!("Lock acquisition failed: {error}"))),
+        _ = signals.next() => Err(too_late()),
+        acquired = keys.acquire() => acquired.map_err(refused),
         () = limit => Err(too_late()),
-        () = keys.keep_alive() => Err(Failure::new("Lock acquisition failed: the session has ended")),
+        () = keys.keep_alive() => Err(refused("the session has ended".to_owned())),
     }
 }
 
-/// Runs the program until it ends, the lock is lost, or we are asked to stop.
-async fn run_child(keys: &LockKeys<'_>, wish: &Wish) -> Result<(), String> {
+/// Runs the program until it ends, the lock is lost, or we are asked to stop. Returns whether it failed; one that we
+/// have ended has not.
+async fn run_child(run: &mut Invocation<'_>, keys: &LockKeys<'_>, signals: &mut Signals, wish: &Wish) -> bool {
+    say(run, wish, "Starting handler");
     let mut command = wish.script.command();
     command.env("CONSUL_LOCK_HELD", "true").kill_on_drop(true);
     command.stdin(if wish.pass_stdin { Stdio::inherit() } else { Stdio::null() });
-    let mut child =
-        command.spawn().map_err(|error| format!("Error starting handler: {}", wish.script.explain(&error)))?;
-    let status = tokio::select! {
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            run.remark(&format!("Error starting handler: {}", wish.script.explain(&error)));
+            return true;
+        }
+    };
+    let event = tokio::select! {
         biased;
-        status = child.wait() => Some(status),
-        () = keys.lost(wish.retries) => None,
-        () = keys.keep_alive() => None,
-        () = asked_to_stop() => None,
+        status = child.wait() => Event::Ended(status),
+        signal = signals.next() => Event::Asked(signal),
+        () = keys.lost(wish.retries) => Event::Lost,
+        () = keys.keep_alive() => Event::Lost,
     };
-    let status = match status {
-        Some(status) => status,
-        None => end(&mut child).await,
+    let has_ended = matches!(event, Event::Ended(_));
+    let status = match event {
+        Event::Ended(status) => {
+            say(run, wish, "Child terminated, releasing lock");
+            status
+        }
+        Event::Asked(signal) => {
+            say(run, wish, "Shutdown triggered, killing child");
+            end(&mut child, signals, signal).await
+        }
+        Event::Lost => {
+            say(run, wish, "Lock lost, killing child");
+            end(&mut child, signals, Signal::TERM).await
+        }
     };
-    let status = status.map_err(|error| format!("Error running handler: {error}"))?;
-    explain(status).map_or(Ok(()), |reason| Err(format!("Error running handler: {reason}")))
+    let error = match status {
+        Ok(status) => explain(status),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(error) = &error {
+        run.remark(&format!("Error running handler: {error}"));
+    }
+    has_ended && error.is_some()
 }
 
-/// Asks a program to end, and ends it when it takes too long.
-async fn end(child: &mut Child) -> std::io::Result<ExitStatus> {
-    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
-        // It may have ended just now.
-        let _ = kill_process(pid, Signal::TERM);
+/// Asks a program to end by the signal that we were sent, and ends it when it takes too long. What we are sent
+/// meanwhile is for the program too.
+async fn end(child: &mut Child, signals: &mut Signals, signal: Signal) -> io::Result<ExitStatus> {
+    pass_on(child, signal);
+    // As Consul does: a program may be deaf to an interrupt.
+    if signal != Signal::TERM {
+        pass_on(child, Signal::TERM);
     }
-    match tokio::time::timeout(GRACE, child.wait()).await {
-        Ok(status) => status,
-        Err(_) => {
-            child.start_kill()?;
-            child.wait().await
+    let mut grace = std::pin::pin!(tokio::time::sleep(GRACE));
+    loop {
+        tokio::select! {
+            biased;
+            status = child.wait() => return status,
+            signal = signals.next() => pass_on(child, signal),
+            () = &mut grace => break,
         }
     }
+    child.start_kill()?;
+    child.wait().await
 }
 
 /// What Go says of a program that failed.
@@ -170,17 +213,5 @@ fn explain(status: ExitStatus) -> Option<String> {
         (None, Some(15)) => Some("signal: terminated".to_owned()),
         (None, Some(2)) => Some("signal: interrupt".to_owned()),
         (None, _) => Some("signal: killed".to_owned()),
-    }
-}
-
-async fn asked_to_stop() {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        biased;
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
     }
 }

@@ -1,8 +1,8 @@
 //! The keys of a lock or semaphore, in the form that Consul's clients share.
 //!
 //! A lock is one key, held by a session. A semaphore is a key with the holders
-//! as JSON, changed by compare-and-set, beside a key of each contender. Knows
-//! no program and prints nothing.
+//! as JSON, changed by compare-and-set, beside a key of each contender. A key
+//! of another use is never changed. Knows no program and prints nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,8 +56,13 @@ impl<'a> LockKeys<'a> {
     /// # Errors
     /// The agent refuses or can't be reached.
     pub async fn open(client: &'a Client, prefix: &str, limit: usize, name: &str) -> Result<LockKeys<'a>, String> {
-        let body = json!({ "Name": name, "TTL": SESSION_TTL }).to_string().into_bytes();
-        let answer = client.answer(Call::new("PUT", "/v1/session/create").body(body)).await.and_then(Answer::ok);
+        let mut wanted = json!({ "Name": name, "TTL": SESSION_TTL });
+        if limit > 1 {
+            // A contender's key goes when its session does.
+            wanted["Behavior"] = Value::from("delete");
+        }
+        let create = Call::new("PUT", "/v1/session/create").body(wanted.to_string().into_bytes());
+        let answer = client.answer(create).await.and_then(Answer::ok);
         let session =
             answer.and_then(|answer| answer.json()).map_err(|error| format!("failed to create session: {error}"))?;
         let prefix = prefix.trim_end_matches('/').to_owned();
@@ -123,40 +128,65 @@ impl<'a> LockKeys<'a> {
         }
     }
 
-    /// Gives it back and removes what nobody needs any more. The session ends last, and with it whatever is left.
+    /// Gives up trying. The keys stay as they are, but for a lock that was granted just as we gave up: that the servers
+    /// give back, who know it by the session.
     ///
     /// # Errors
-    /// The agent refuses or can't be reached; the session's end frees the lock then.
-    pub async fn release(&self) -> Result<(), String> {
-        let released = self.try_release().await;
-        let destroy = Call::new("PUT", format!("/v1/session/destroy/{}", self.session));
-        let destroyed = self.answered(destroy).await;
-        released.and(destroyed.map(|_| ()))
+    /// The agent refuses or can't be reached; the session ends by itself then.
+    pub async fn abandon(&self) -> Result<(), String> {
+        let released = match self.limit {
+            1 => self.release_lock().await,
+            // Who has no contender's key any more is no holder.
+            _ => Ok(()),
+        };
+        let ended = self.end_session().await;
+        released.and(ended)
     }
 
-    async fn try_release(&self) -> Result<(), String> {
-        if self.limit == 1 {
-            let call = self.put(&self.key(), LOCK_FLAGS, Vec::new()).with("release", &*self.session);
-            self.answered(call).await?;
-        } else {
-            self.leave_semaphore().await?;
-            self.answered(Call::new("DELETE", path(&self.contender()))).await?;
-        }
+    /// Gives back what we hold. The session ends last, and with it whatever is left.
+    ///
+    /// # Errors
+    /// The agent refuses or can't be reached, and the session's end frees the lock then; or the key is of something
+    /// else by now, and stays so.
+    pub async fn release(&self) -> Result<(), String> {
+        let released = match self.limit {
+            1 => self.release_lock().await,
+            _ => self.leave_semaphore().await,
+        };
+        let ended = self.end_session().await;
+        released.and(ended)
+    }
+
+    /// Removes the key when nobody holds it any more; returns whether it is gone.
+    ///
+    /// # Errors
+    /// The agent refuses or can't be reached, or the key is of something else by now, and stays so.
+    pub async fn clean_up(&self) -> Result<bool, String> {
         let (_, keys) = self.look(0).await?;
-        let Some(entry) = self.entry(&keys, &self.key()) else { return Ok(()) };
-        let is_in_use = !text(entry, "Session").is_empty() || !self.holders(&keys)?.holders.is_empty();
-        if !is_in_use {
-            let call = Call::new("DELETE", path(&self.key())).with("cas", text(entry, "ModifyIndex"));
-            self.answered(call).await?;
+        let Some(entry) = self.lock_entry(&keys)? else { return Ok(true) };
+        let is_in_use = match self.limit {
+            1 => !text(entry, "Session").is_empty(),
+            _ => !self.live_holders(&keys)?.holders.is_empty(),
+        };
+        if is_in_use {
+            return Ok(false);
         }
-        Ok(())
+        self.answered(Call::new("DELETE", path(&self.key())).with("cas", text(entry, "ModifyIndex"))).await
+    }
+
+    /// Frees the lock if our session holds it; otherwise the servers change nothing.
+    async fn release_lock(&self) -> Result<(), String> {
+        let call = self.put(&self.key(), LOCK_FLAGS, Vec::new()).with("release", &*self.session);
+        self.answered(call).await.map(drop)
+    }
+
+    async fn end_session(&self) -> Result<(), String> {
+        let call = Call::new("PUT", format!("/v1/session/destroy/{}", self.session));
+        self.answered(call).await.map(drop)
     }
 
     async fn try_lock(&self, keys: &[Value]) -> Result<(bool, bool), String> {
-        let entry = self.entry(keys, &self.key());
-        if entry.is_some_and(|entry| entry["Flags"] != LOCK_FLAGS) {
-            return Err("Existing key does not match lock use".to_owned());
-        }
+        let entry = self.lock_entry(keys)?;
         if self.holds(keys) {
             return Ok((false, true));
         }
@@ -168,12 +198,10 @@ impl<'a> LockKeys<'a> {
     }
 
     async fn try_semaphore(&self, keys: &[Value]) -> Result<(bool, bool), String> {
-        let mut holders = self.holders(keys)?;
+        let mut holders = self.live_holders(keys)?;
         if holders.limit != 0 && holders.limit != self.limit {
             return Err(format!("semaphore limit conflict (lock: {}, local: {})", holders.limit, self.limit));
         }
-        let contenders: Vec<String> = keys.iter().map(|entry| text(entry, "Session")).collect();
-        holders.holders.retain(|session, _| contenders.contains(session));
         if holders.holders.len() >= self.limit {
             return Ok((false, false));
         }
@@ -189,9 +217,10 @@ impl<'a> LockKeys<'a> {
             let (_, keys) = self.look(0).await?;
             let mut holders = self.holders(&keys)?;
             if holders.holders.remove(&self.session).is_none() || self.write(&keys, &holders).await? {
-                return Ok(());
+                break;
             }
         }
+        self.answered(Call::new("DELETE", path(&self.contender()))).await.map(drop)
     }
 
     async fn write(&self, keys: &[Value], holders: &Holders) -> Result<bool, String> {
@@ -210,15 +239,36 @@ impl<'a> LockKeys<'a> {
         }
     }
 
+    /// The holders whose sessions live.
+    fn live_holders(&self, keys: &[Value]) -> Result<Holders, String> {
+        let mut holders = self.holders(keys)?;
+        let contenders: Vec<String> = keys.iter().map(|entry| text(entry, "Session")).collect();
+        holders.holders.retain(|session, _| contenders.contains(session));
+        Ok(holders)
+    }
+
     fn holders(&self, keys: &[Value]) -> Result<Holders, String> {
-        let Some(entry) = self.entry(keys, &self.key()) else { return Ok(Holders::default()) };
-        let value = text(entry, "Value");
-        if self.limit == 1 || value.is_empty() {
+        let value = self.lock_entry(keys)?.map(|entry| text(entry, "Value")).unwrap_or_default();
+        if value.is_empty() {
             return Ok(Holders::default());
         }
-        let foreign = || "Existing key does not match semaphore use".to_owned();
-        let bytes = STANDARD.decode(value).map_err(|_| foreign())?;
-        serde_json::from_slice(&bytes).map_err(|_| foreign())
+        let bytes = STANDARD.decode(value).map_err(|error| format!("lock decoding failed: {error}"))?;
+        serde_json::from_slice(&bytes).map_err(|error| format!("lock decoding failed: {error}"))
+    }
+
+    /// The key that says who holds it, if it is there.
+    ///
+    /// # Errors
+    /// It is there, but of something else: a semaphore's where ours is a lock, or the other way round, or anybody's.
+    fn lock_entry<'k>(&self, keys: &'k [Value]) -> Result<Option<&'k Value>, String> {
+        let (flags, ours) = match self.limit {
+            1 => (LOCK_FLAGS, "lock"),
+            _ => (SEMAPHORE_FLAGS, "semaphore"),
+        };
+        match self.entry(keys, &self.key()) {
+            Some(entry) if entry["Flags"] != flags => Err(format!("Existing key does not match {ours} use")),
+            found => Ok(found),
+        }
     }
 
     fn entry<'k>(&self, keys: &'k [Value], key: &str) -> Option<&'k Value> {
@@ -255,4 +305,50 @@ impl<'a> LockKeys<'a> {
 
 fn path(key: &str) -> String {
     format!("/v1/kv/{}", escape_path(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::Settings;
+    use super::*;
+
+    fn client() -> Client {
+        Client::new(Settings::default()).expect("it has not connected yet")
+    }
+
+    fn keys(client: &Client, limit: usize) -> LockKeys<'_> {
+        LockKeys { client, prefix: "jobs".to_owned(), limit, session: "ours".to_owned() }
+    }
+
+    #[test]
+    fn a_key_of_another_use_is_refused() {
+        let client = client();
+        let cases = [
+            (1, LOCK_FLAGS, Ok(true)),
+            (1, SEMAPHORE_FLAGS, Err("Existing key does not match lock use".to_owned())),
+            (1, 0, Err("Existing key does not match lock use".to_owned())),
+            (2, SEMAPHORE_FLAGS, Ok(true)),
+            (2, LOCK_FLAGS, Err("Existing key does not match semaphore use".to_owned())),
+            (2, 0, Err("Existing key does not match semaphore use".to_owned())),
+        ];
+        for (limit, flags, expected) in cases {
+            let found = [json!({ "Key": "jobs/.lock", "Flags": flags })];
+            let found = keys(&client, limit).lock_entry(&found).map(|entry| entry.is_some());
+            assert_eq!(found, expected, "limit {limit}, flags {flags:#x}");
+        }
+        assert_eq!(keys(&client, 1).lock_entry(&[]), Ok(None));
+    }
+
+    #[test]
+    fn a_holder_without_a_session_does_not_count() {
+        let client = client();
+        let value = STANDARD.encode(r#"{"Limit":2,"Holders":{"dead":true,"ours":true}}"#);
+        let found = [
+            json!({ "Key": "jobs/.lock", "Flags": SEMAPHORE_FLAGS, "Value": value }),
+            json!({ "Key": "jobs/ours", "Flags": SEMAPHORE_FLAGS, "Session": "ours" }),
+        ];
+        let holders = keys(&client, 2).live_holders(&found).expect("they can be read");
+        let live: Vec<String> = holders.holders.into_keys().collect();
+        assert_eq!((holders.limit, live), (2, vec!["ours".to_owned()]));
+    }
 }

@@ -35,6 +35,7 @@ mod raft_recover;
 mod reload;
 mod rtt;
 mod services;
+mod signals;
 mod table;
 mod tls;
 mod version;
@@ -44,10 +45,11 @@ use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::config::interfaces::ipv4_of;
 use crate::goflag;
 use command::{Command, Failure, Invocation};
 use commands::COMMANDS;
-use container::Start;
+use container::{Container, Start};
 
 /// Runs the command that the process arguments name and returns its exit code.
 pub fn main() -> ExitCode {
@@ -57,7 +59,8 @@ pub fn main() -> ExitCode {
     let variable = |name: &str| std::env::var(name).ok();
     let mut args: Vec<String> = args.collect();
     if program == container::NAME {
-        match Start::of(&args, &variable).prepare() {
+        let container = Container { variable: &variable, address: &ipv4_of };
+        match Start::of(&args, &container).and_then(Start::prepare) {
             Ok(arguments) => args = arguments,
             Err(error) => {
                 eprintln!("{error}");
@@ -157,7 +160,8 @@ fn carry_out(
     };
     let failure = match (parsed, command.run) {
         (Ok(flags), Some(run)) => {
-            match run(&mut Invocation { flags, out, err, variable: shell.variable, help: &help }) {
+            let Shell { program, hints: _, variable } = *shell;
+            match run(&mut Invocation { program, flags, out, err, variable, help: &help }) {
                 Ok(()) => return 0,
                 Err(failure) => failure,
             }

@@ -94,6 +94,14 @@ fn an_agent_s_refusal_is_quoted() {
 }
 
 #[test]
+fn a_log_that_the_agent_ends_is_a_failure() {
+    let (code, out, err, request) = against(&["monitor"], 200, "a line\n");
+    let ended = "\nRemote side ended the monitor! This usually means that the\nremote side has exited or crashed.\n";
+    assert_eq!((code, out, err.as_str()), (1, format!("a line\n{ended}"), ""));
+    assert_eq!(request, "GET /v1/agent/monitor?loglevel=INFO HTTP/1.1");
+}
+
+#[test]
 fn tags_stand_in_a_column() {
     let (_, out, _, _) = against(&["catalog", "services", "-tags"], 200, r#"{"consul":[],"js":["b","a"]}"#);
     assert_eq!(out, "consul      \njs          a,b\n");

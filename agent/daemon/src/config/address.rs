@@ -7,7 +7,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use super::ConfigError;
-use super::interfaces::{self, Interface};
+use super::interfaces::Interface;
+use super::sockaddr;
 use crate::env::ListenAddress;
 
 /// One address without its port.
@@ -35,7 +36,7 @@ const ADDRESSES_MAX: usize = 64;
 /// # Errors
 /// A text for a list of mistakes, which names `key`.
 pub(super) fn list(key: &str, text: &str, host: &[Interface]) -> Result<Vec<Address>, String> {
-    let expanded = interfaces::expand(text, host).map_err(|error| format!("{key}: {error}"))?;
+    let expanded = sockaddr::expand(text, host).map_err(|error| format!("{key}: {error}"))?;
     let addresses: Result<Vec<Address>, String> = expanded.split_whitespace().map(|word| one(key, word)).collect();
     let addresses = addresses?;
     if addresses.len() > ADDRESSES_MAX {
@@ -115,6 +116,12 @@ impl Network {
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
+    }
+
+    /// Whether the network of `prefix` bits around `address` lies inside.
+    #[must_use]
+    pub fn holds(&self, address: IpAddr, prefix: u8) -> bool {
+        self.contains(address) && u32::from(prefix) >= self.prefix
     }
 }
 

@@ -196,10 +196,10 @@ fn resources(reader: &mut Reader<'_>) -> Resources {
 const MEMORY_BYTES_MIN: u64 = 16 << 20;
 
 fn memory_limit(reader: &mut Reader<'_>) -> Option<u64> {
-    let text = reader.document.text("limits.memory").filter(|text| !text.is_empty())?;
-    let limit = settings::bytes(&text.into(), "limits.memory").and_then(|bytes| match bytes {
+    let size = reader.document.size("limits.memory")?;
+    let limit = settings::bytes(size, "limits.memory").and_then(|bytes| match bytes {
         MEMORY_BYTES_MIN.. => Ok(bytes),
-        _ => Err(format!("limits.memory: {text} is too little: an agent needs at least 16MiB")),
+        _ => Err(format!("limits.memory: {size} is too little: an agent needs at least 16MiB")),
     });
     limit.map_err(|mistake| reader.mistakes.push(mistake)).ok()
 }
@@ -265,9 +265,9 @@ fn plugins(reader: &mut Reader<'_>, resources: &Resources) -> Plugins {
         mistakes.push(mistake);
         Declared::new()
     });
-    let memory_bytes_max = match document.text("plugin_memory_max") {
+    let memory_bytes_max = match document.size("plugin_memory_max") {
         None => resources.plugin_memory_bytes_max,
-        Some(text) => settings::bytes(&text.into(), "plugin_memory_max").unwrap_or_else(|mistake| {
+        Some(size) => settings::bytes(size, "plugin_memory_max").unwrap_or_else(|mistake| {
             mistakes.push(mistake);
             0
         }),

@@ -123,7 +123,9 @@ fn spec(name: &'static str, key: &str, help: &'static str) -> FlagSpec {
         ("config-format", _) => FlagSpec::value(name, "string", help),
         ("node-meta", _) => FlagSpec::value(name, "key:value", help).repeated(),
         (_, None | Some(Kind::List)) => FlagSpec::value(name, "value", help).repeated(),
-        (_, Some(Kind::Text | Kind::Int | Kind::Float | Kind::Map | Kind::Any)) => FlagSpec::value(name, "value", help),
+        (_, Some(Kind::Text | Kind::Int | Kind::Float | Kind::Size | Kind::Map | Kind::Any)) => {
+            FlagSpec::value(name, "value", help)
+        }
     }
 }
 
@@ -137,7 +139,7 @@ pub(super) fn document(given: &Parsed) -> Result<Document, ConfigError> {
     for AgentFlag(name, key, _) in FLAGS {
         let (Some(last), Some(known)) = (given.last(name), schema::key(key)) else { continue };
         let value = match known.kind {
-            Kind::Text => Value::from(last),
+            Kind::Text | Kind::Size => Value::from(last),
             Kind::Bool => Value::from(last == "true"),
             Kind::Int => Value::from(whole(name, last)?),
             Kind::List => Value::from(given.all(name).to_vec()),

@@ -12,13 +12,14 @@ pub mod checked;
 mod files;
 mod flags;
 mod gossip;
-mod interfaces;
+pub(crate) mod interfaces;
 pub mod json_error;
 mod network;
 mod raw;
 mod reload;
 mod resources;
 mod schema;
+mod sockaddr;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ pub use address::Network;
 pub(crate) use build::hostname;
 pub use checked::{Config, UnixSockets};
 pub use flags::{agent_flags, flag_help};
-pub use reload::{ReloadDiff, reloadable_diff};
+pub use reload::{ReloadDiff, Reloadable, reloadable_diff};
 pub use resources::Resources;
 
 use crate::definition::{self, DecodeError, Defaults};

@@ -88,6 +88,11 @@ impl Document {
         self.get(path, Kind::Int)?.as_i64()
     }
 
+    /// A size in bytes, as it is written; `None` when it is not set or an empty text.
+    pub(super) fn size(&self, path: &str) -> Option<&Value> {
+        self.get(path, Kind::Size).filter(|value| value.as_str() != Some(""))
+    }
+
     /// A list of texts; empty when it is not set.
     pub(super) fn list(&self, path: &str) -> Vec<String> {
         let items = self.get(path, Kind::List).and_then(Value::as_array);
@@ -232,6 +237,10 @@ fn checked(path: &str, kind: Kind, value: Value, mistakes: &mut Mistakes) -> Opt
         Kind::Bool => scalar(path, "bool", value, mistakes, |value| value.is_boolean().then(|| value.clone())),
         Kind::Int => scalar(path, "int", value, mistakes, |value| whole(value).map(Value::from)),
         Kind::Float => scalar(path, "float64", value, mistakes, |value| value.is_number().then(|| value.clone())),
+        Kind::Size => scalar(path, "string", value, mistakes, |value| match value {
+            Value::String(_) => Some(value.clone()),
+            number => whole(number).map(Value::from),
+        }),
         Kind::List => list(path, value, mistakes),
         Kind::Map => map(path, value, mistakes),
         Kind::Any => match value {

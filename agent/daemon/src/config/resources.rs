@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use agent_raft::disk::file::Tuning;
+
 /// Threads, sockets, memory and patience of one agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Resources {
@@ -21,8 +23,10 @@ pub struct Resources {
     pub http_conns_per_client_max: usize,
     /// The default of `plugin_memory_max`, in bytes.
     pub plugin_memory_bytes_max: u64,
-    /// How long a server's log waits before it syncs, so that writes of that time share one: less wear, later answers.
-    pub commit_pause: Duration,
+    /// The largest buffer of an HTTP connection, which bounds a request's line and headers, in bytes.
+    pub http_buffer_bytes_max: usize,
+    /// A server's log on its disk.
+    pub log: Tuning,
 }
 
 impl Default for Resources {
@@ -35,7 +39,8 @@ impl Default for Resources {
             seen_bytes_max: 4 << 20,
             http_conns_per_client_max: 200,
             plugin_memory_bytes_max: 64 << 20,
-            commit_pause: Duration::ZERO,
+            http_buffer_bytes_max: 16 << 10,
+            log: Tuning::default(),
         }
     }
 }
@@ -55,7 +60,8 @@ impl Resources {
                 seen_bytes_max: 512 << 10,
                 http_conns_per_client_max: 32,
                 plugin_memory_bytes_max: 16 << 20,
-                commit_pause: Duration::from_millis(10),
+                http_buffer_bytes_max: 8 << 10,
+                log: Tuning { commit_pause: Duration::from_millis(10), cache_bytes: 512 << 10 },
             }),
             _ => Err(format!("profile: {profile:?} is none of: default, edge")),
         }
@@ -75,6 +81,8 @@ mod tests {
         assert!(edge.seen_bytes_max < default.seen_bytes_max);
         assert!(edge.http_conns_per_client_max < default.http_conns_per_client_max);
         assert!(edge.plugin_memory_bytes_max < default.plugin_memory_bytes_max);
+        assert!(edge.http_buffer_bytes_max < default.http_buffer_bytes_max);
+        assert!(edge.log.cache_bytes < default.log.cache_bytes);
     }
 
     #[test]

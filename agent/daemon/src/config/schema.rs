@@ -16,6 +16,8 @@ pub(super) enum Kind {
     /// A whole number; fractions are cut off.
     Int,
     Float,
+    /// A number of bytes: a whole number, or a text with a unit such as `32MiB`.
+    Size,
     /// A list of texts.
     List,
     /// An object with texts as values.
@@ -47,7 +49,7 @@ pub(super) struct Key {
 /// Keys of one group that have kind and tier in common; an ignored key may be followed by `=` and its default.
 struct Row(&'static str, Kind, Tier, &'static [&'static str]);
 
-use Kind::{Any, Bool, Float, Int, List, Map, Text};
+use Kind::{Any, Bool, Float, Int, List, Map, Size, Text};
 use Tier::{Ignored, Moot, Used};
 
 static ROWS: &[Row] = &[
@@ -120,7 +122,7 @@ static ROWS: &[Row] = &[
     // Checks, sessions, queries.
     Row("", Any, Used, &["service", "services", "check", "checks", "plugin", "plugins"]),
     Row("", List, Used, &["plugin_trust"]),
-    Row("", Text, Used, &["plugin_memory_max"]),
+    Row("", Size, Used, &["plugin_memory_max"]),
     Row("", Bool, Used, &["enable_script_checks", "enable_local_script_checks", "discard_check_output"]),
     Row("", Bool, Ignored, &["enable_agent_tls_for_checks"]),
     Row("", Int, Used, &["check_output_max_size"]),
@@ -142,7 +144,7 @@ static ROWS: &[Row] = &[
     Row("http_config", Map, Used, &["response_headers"]),
     Row("http_config", Bool, Moot, &["use_cache"]),
     Row("http_config", Int, Ignored, &["max_header_bytes"]),
-    Row("limits", Text, Used, &["memory"]),
+    Row("limits", Size, Used, &["memory"]),
     Row("limits", Int, Used, &["http_max_conns_per_client", "kv_max_value_size", "txn_max_req_len"]),
     Row("limits", Text, Ignored, &["https_handshake_timeout=5s", "rpc_handshake_timeout=5s", "rpc_client_timeout=60s"]),
     Row("limits", Float, Ignored, &["rpc_rate=-1"]),

@@ -66,7 +66,11 @@ pub fn decode_check(value: &Value, defaults: &Defaults) -> Result<CheckSpec, Dec
     }
     let fields = Fields::open(value, &known, defaults.source, "structs.CheckDefinition")?;
     let raw = RawCheck::read(&fields)?;
-    if raw.name.is_empty() {
+    let is_named_enough = match defaults.source {
+        Source::Http => !raw.name.is_empty(),
+        Source::File => !raw.name.is_empty() || !raw.id.is_empty(),
+    };
+    if !is_named_enough {
         return Err(invalid("Missing check name"));
     }
     let status = raw.status().ok_or_else(|| invalid("Bad check status"))?;

@@ -1,7 +1,7 @@
 //! Reads the fields of one JSON object the way Go's decoder and Consul's do together.
 //!
-//! Names match whatever their case and underscores, `null` means absent, unknown
-//! names are refused, and a value of another type is refused in the words of
+//! Names match whatever their case and underscores, `null` means absent unless
+//! one asks ([`Fields::is_null`]), unknown names are refused, and a value of another type is refused in the words of
 //! Go's decoder, which clients show. Knows no definition in particular.
 
 use std::collections::BTreeMap;
@@ -57,10 +57,9 @@ impl<'a> Fields<'a> {
         let object = as_object(value, source).ok_or_else(|| {
             DecodeError::Shape(format!("json: cannot unmarshal {} into Go value of type {what}", kind_of(value)))
         })?;
-        let found = object
-            .iter()
-            .filter(|(_, value)| !value.is_null())
-            .map(|(name, value)| (fold(name), (name.as_str(), value)));
+        let those = |null: bool| object.iter().filter(move |(_, value)| value.is_null() == null);
+        // What is null never hides what another spelling of its name says.
+        let found = those(true).chain(those(false)).map(|(name, value)| (fold(name), (name.as_str(), value)));
         Ok(Fields { source, owner: "", found: found.collect() })
     }
 
@@ -108,7 +107,12 @@ impl<'a> Fields<'a> {
 
     /// The raw value of a field.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
-        self.found.get(&fold(name)).map(|(_, value)| *value)
+        self.found.get(&fold(name)).map(|(_, value)| *value).filter(|value| !value.is_null())
+    }
+
+    /// Whether a field is there, with nothing in it.
+    pub fn is_null(&self, name: &str) -> bool {
+        self.found.get(&fold(name)).is_some_and(|(_, value)| value.is_null())
     }
 
     /// A string, empty when absent.
@@ -135,15 +139,18 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// An integer, zero when absent.
+    /// An integer, zero when absent. A file may write it with a point or an exponent; fractions are cut off there.
     ///
     /// # Errors
     /// It is something else, or does not fit 64 bits.
     pub fn integer(&self, name: &str) -> Result<i64, DecodeError> {
-        match self.get(name) {
-            None => Ok(0),
-            Some(number @ Value::Number(_)) => number.as_i64().ok_or_else(|| self.mismatch(number, name, "int")),
-            Some(other) => Err(self.mismatch(other, name, "int")),
+        match (self.get(name), self.source) {
+            (None, _) => Ok(0),
+            (Some(Value::Number(number)), Source::File) if number.is_f64() => {
+                Ok(number.as_f64().map_or(0, |number| number as i64))
+            }
+            (Some(number @ Value::Number(_)), _) => number.as_i64().ok_or_else(|| self.mismatch(number, name, "int")),
+            (Some(other), _) => Err(self.mismatch(other, name, "int")),
         }
     }
 

@@ -251,17 +251,20 @@ pub fn validate_proxy(service: &Service, proxy: &Proxy) -> Result<(), DecodeErro
     Err(invalid(format!("{count} occurred:\n\t* {}\n\n", wrong.join("\n\t* "))))
 }
 
-/// The `check` of a definition and then its `checks`. An empty `check` is none.
+/// The `check` and the `checks` of a definition: a file's single one comes last, a request's first. Their places are in
+/// the ids of those without one. An empty `check` is none.
 fn nested_checks<'a>(fields: &Fields<'a>, source: Source) -> Result<Vec<&'a Value>, DecodeError> {
-    let single = match fields.get("Check") {
-        None => None,
-        Some(Value::Object(object)) if object.is_empty() => None,
-        Some(Value::Array(items)) if source == Source::File => {
-            return Ok(items.iter().chain(fields.list("Checks", "structs.CheckTypes")?).collect());
-        }
-        Some(value) => Some(value),
+    let single: &[Value] = match fields.get("Check") {
+        None => &[],
+        Some(Value::Object(object)) if object.is_empty() => &[],
+        Some(Value::Array(items)) if source == Source::File => items.as_slice(),
+        Some(value) => std::slice::from_ref(value),
     };
-    Ok(single.into_iter().chain(fields.list("Checks", "structs.CheckTypes")?).collect())
+    let several = fields.list("Checks", "structs.CheckTypes")?;
+    Ok(match source {
+        Source::Http => single.iter().chain(several).collect(),
+        Source::File => several.iter().chain(single).collect(),
+    })
 }
 
 /// Gives checks of a service the ids and names they have when the definition is silent.

@@ -191,6 +191,14 @@ fn several_checks_are_numbered_with_the_single_one_first() {
 }
 
 #[test]
+fn a_file_has_its_single_check_numbered_last() {
+    let body = json!({"name": "m1", "check": [{"ttl": "20s", "name": "single"}], "checks": [{"ttl": "10s"}]});
+    let spec = decode_service(&body, &Defaults::file()).expect("valid");
+    let seen: Vec<_> = spec.checks.iter().map(|c| (c.id.as_str(), c.name.as_str())).collect();
+    assert_eq!(seen, [("service:m1:1", "Service 'm1' check"), ("service:m1:2", "single")]);
+}
+
+#[test]
 fn an_only_check_is_not_numbered() {
     let body = json!({"Name": "m", "ID": "i", "Checks": [{"ttl": 10_000_000_000_i64, "Status": "passing"}]});
     let spec = decode_service(&body, &Defaults::http()).expect("valid");
@@ -225,6 +233,22 @@ fn a_file_may_write_blocks_as_lists() {
     assert_eq!(spec.checks[0].id, "c");
     assert_eq!(spec.service.weights, Weights { passing: 3, warning: 0 });
     assert_eq!(spec.service.meta["a"], "b");
+}
+
+#[test]
+fn a_file_may_write_whole_numbers_as_fractions() {
+    for (text, port) in [("80.0", 80), ("8e1", 80), ("80.5", 80), ("443", 443)] {
+        let body: Value = serde_json::from_str(&format!(r#"{{"name": "web", "port": {text}}}"#)).expect("JSON");
+        assert_eq!(decode_service(&body, &Defaults::file()).expect("valid").service.port, port, "{text}");
+    }
+}
+
+#[test]
+fn a_check_of_a_file_needs_an_id_or_a_name() {
+    let spec = decode_check(&json!({"id": "c", "ttl": "10s"}), &Defaults::file()).expect("valid");
+    assert_eq!((spec.id.as_str(), spec.name.as_str()), ("c", ""));
+    let refusal = decode_check(&json!({"ttl": "10s"}), &Defaults::file()).expect_err("refused").to_string();
+    assert_eq!(refusal, "Missing check name");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! `/v1/agent/check`: the checks that this agent registered, and what clients say of TTL checks.
 
-use agent_core::filter::Family;
+use agent_core::filter::{Family, Filter, FilterError};
 use agent_core::local::Input;
 use agent_core::state::tables::{Check, Status};
 
-use super::agent_service::{filter, token};
+use super::agent_service::token;
 use super::authorize::{Access, Resource};
 use super::decode::request_body;
 use super::query::check_namespace;
@@ -33,14 +33,16 @@ fn resource<'a>(api: &'a Api, check: &'a Check) -> Resource<'a> {
 
 async fn checks(api: &Api, request: &Request) -> Result<Response, ApiError> {
     check_namespace(request)?;
-    let filter = filter(request, Family::Checks)?;
     let view = api.local.view();
-    let listed = view
-        .checks
-        .values()
-        .map(|local| &local.check)
-        .filter(|check| request.authorizer.allows(Access::Read, resource(api, check)) && filter.matches(*check));
-    let views = ById(listed.map(|check| (check.id.as_str(), CheckView::new(check))).collect());
+    let mut listed: Vec<&Check> = view.checks.values().map(|local| &local.check).collect();
+    listed.retain(|check| request.authorizer.allows(Access::Read, resource(api, check)));
+    match Filter::compile(Family::Checks, request.parameter("filter").unwrap_or_default()) {
+        Ok(filter) => listed.retain(|check| filter.matches(*check)),
+        Err(FilterError::Unfit(_)) if listed.is_empty() => {}
+        Err(FilterError::Unfit(reason)) => return Err(ApiError::internal(reason)),
+        Err(error @ FilterError::Malformed(_)) => return Err(ApiError::internal(error.to_string())),
+    }
+    let views = ById(listed.into_iter().map(|check| (check.id.as_str(), CheckView::new(check))).collect());
     Ok(Response::json(request, api.limits.pretty, &views))
 }
 

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::authorize::{Access, Resource};
 use super::routes::{Route, route};
 use super::view::{CoordinateView, MemberView};
-use super::{API_VERSION, Api, ApiError, Request, Response};
+use super::{API_VERSION, Adjustable, Api, ApiError, Request, Response};
 
 /// Lictor's own version; [`API_VERSION`] is the one clients decide by.
 const LICTOR_VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -47,7 +47,7 @@ struct SelfView<'a> {
 
 async fn self_(api: &Api, request: &Request) -> Result<Response, ApiError> {
     request.require(Access::Read, Resource::Agent)?;
-    let identity = &api.identity;
+    let (identity, adjustable) = (&api.identity, api.adjustable.load_full());
     let (me, place, pool) = api.gossip.look(|pool| (pool.me(), pool.coordinate().clone(), pool.stats())).await?;
     let view = SelfView {
         config: ConfigView {
@@ -60,17 +60,17 @@ async fn self_(api: &Api, request: &Request) -> Result<Response, ApiError> {
             version: API_VERSION,
             lictor_version: LICTOR_VERSION,
         },
-        debug_config: debug_config(api),
+        debug_config: debug_config(api, &adjustable),
         coord: CoordinateView::new(&place),
         member: MemberView::new(&me),
         stats: stats(api, &pool),
-        meta: &identity.meta,
+        meta: &adjustable.meta,
     };
     Ok(Response::json(request, api.limits.pretty, &view))
 }
 
 /// The part of Consul's running configuration that clients are known to look at.
-fn debug_config(api: &Api) -> Value {
+fn debug_config(api: &Api, adjustable: &Adjustable) -> Value {
     let identity = &api.identity;
     json!({
         "ACLsEnabled": false,
@@ -81,10 +81,10 @@ fn debug_config(api: &Api) -> Value {
         "Datacenter": identity.datacenter,
         "DisableCoordinates": false,
         "GRPCPort": -1,
-        "HTTPMaxConnsPerClient": api.limits.connections_per_client_max,
+        "HTTPMaxConnsPerClient": adjustable.connections_per_client_max,
         "KVMaxValueSize": api.limits.kv_value_bytes_max,
         "NodeID": identity.node_id,
-        "NodeMeta": identity.meta,
+        "NodeMeta": adjustable.meta,
         "NodeName": identity.node_name,
         "PrimaryDatacenter": identity.datacenter,
         "Revision": "",

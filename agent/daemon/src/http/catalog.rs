@@ -120,27 +120,31 @@ async fn node(api: &ServerApi, request: &Request) -> Result<Response, ApiError> 
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
     let listing = Listing::parse(api, request, &options, Family::Services).await?;
-    let found =
-        read(api, &options, || vec![Topic::Node(fold(name))], |state| listing.node_services(state, name)).await?;
+    let topics = || vec![Topic::node_services(name)];
+    let found = read(api, &options, topics, |state| listing.node_services(state, name)).await?;
     let view = found.value.as_ref().map(|(node, services)| NodeWithServices {
         node: Some(NodeView::new(node, &listing.datacenter)),
-        services: Some(ById(services.iter().map(|service| (service.id.as_str(), ServiceView::new(service))).collect())),
+        services: Some(ById(
+            services.iter().flatten().map(|service| (service.id.as_str(), ServiceView::new(service))).collect(),
+        )),
     });
     Ok(answer(api, request, &found, &view))
 }
 
-/// A node with a list of its instances; nulls for a node that is not registered.
+/// A node with a list of its instances, `null` when it has none; nulls for a node that is not registered.
 async fn node_services(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     let options = ReadOptions::parse(api, request)?;
     let name = named(request, "node name")?;
     let listing = Listing::parse(api, request, &options, Family::Services).await?;
-    let found =
-        read(api, &options, || vec![Topic::Node(fold(name))], |state| listing.node_services(state, name)).await?;
+    let topics = || vec![Topic::node_services(name)];
+    let found = read(api, &options, topics, |state| listing.node_services(state, name)).await?;
     let view = match &found.value {
         None => NodeWithServices { node: None, services: None },
         Some((node, services)) => NodeWithServices {
             node: Some(NodeView::new(node, &listing.datacenter)),
-            services: Some(services.iter().map(|service| ServiceView::new(service)).collect::<Vec<_>>()),
+            services: services
+                .as_ref()
+                .map(|services| services.iter().map(|service| ServiceView::new(service)).collect::<Vec<_>>()),
         },
     };
     Ok(answer(api, request, &found, &view))

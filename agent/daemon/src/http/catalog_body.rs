@@ -327,7 +327,8 @@ pub(super) fn transacted_check(value: &Value) -> Result<Check, DecodeError> {
         })?,
     };
     let modify_index = Fields::open_any(value, Source::Http, "structs.HealthCheck")?.index("ModifyIndex")?;
-    Ok(Check { status, modify_index, ..check })
+    // Transactions know of no type, neither a named one nor one that the definition gives away.
+    Ok(Check { status, kind: String::new(), modify_index, ..check })
 }
 
 /// How others run the check. Unknown fields are ignored, as Consul does here and only here.
@@ -428,6 +429,13 @@ mod tests {
         let check = &register.checks[0];
         assert_eq!((check.id.as_str(), check.node.as_str(), check.kind.as_str()), ("c1", "x", "tcp"));
         assert_eq!((check.status, check.definition.interval_ms), (Status::Critical, 5_000));
+    }
+
+    #[test]
+    fn a_check_in_a_transaction_has_no_type() {
+        for body in [json!({"Type": "http"}), json!({"Definition": {"HTTP": "http://x", "Interval": "5s"}})] {
+            assert_eq!(transacted_check(&body).expect("valid").kind, "", "{body}");
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub struct Listing {
     pub node_meta: BTreeMap<String, String>,
     /// Tags that an instance must carry.
     pub tags: Vec<String>,
-    /// Only instances whose checks all pass.
+    /// Only instances whose checks all pass. Asked of records of [`Family::Health`] alone.
     pub passing: bool,
     /// What the client may see.
     pub authorizer: Authorizer,
@@ -53,7 +53,7 @@ impl Listing {
         family: Family,
     ) -> Result<Self, ApiError> {
         let filter = Filter::compile(family, &options.filter).map_err(|error| ApiError::internal(error.to_string()))?;
-        let passing = match request.parameter("passing") {
+        let passing = match request.parameter("passing").filter(|_| family == Family::Health) {
             None => false,
             Some("") => true,
             Some(text) => go_bool(text).ok_or_else(|| ApiError::bad_request("Invalid value for ?passing"))?,
@@ -102,10 +102,10 @@ impl Listing {
         Answer { index, value: self.select_instances(value) }
     }
 
-    /// The instances that speak the mesh protocol for a service: native ones and proxies. Topics: [`mesh_topics`].
+    /// The instances that speak the mesh protocol for a service: native ones and proxies, whatever their tags.
+    /// Topics: [`mesh_topics`].
     pub fn mesh_instances(&self, state: &State, service: &str) -> Answer<Vec<Instance>> {
-        let found =
-            mesh_names(state, service).into_iter().flat_map(|name| state.service_instances(&name, &self.tags).value);
+        let found = mesh_names(state, service).into_iter().flat_map(|name| state.service_instances(&name, &[]).value);
         let mut value: Vec<Instance> = found.filter(|instance| speaks_for(&instance.service, service)).collect();
         value.sort_by(|a, b| (&a.node.name, &a.service.id).cmp(&(&b.node.name, &b.service.id)));
         Answer { index: mesh_index(state), value: self.select_instances(value) }
@@ -126,10 +126,10 @@ impl Listing {
         Answer { index, value: self.select_health(value) }
     }
 
-    /// The instances that speak the mesh protocol for a service, with their health. Topics: [`mesh_topics`].
+    /// The instances that speak the mesh protocol for a service, whatever their tags, with their health.
+    /// Topics: [`mesh_topics`].
     pub fn mesh_health(&self, state: &State, service: &str) -> Answer<Vec<HealthInstance>> {
-        let found =
-            mesh_names(state, service).into_iter().flat_map(|name| state.health_instances(&name, &self.tags).value);
+        let found = mesh_names(state, service).into_iter().flat_map(|name| state.health_instances(&name, &[]).value);
         let mut value: Vec<HealthInstance> = found.filter(|instance| speaks_for(&instance.service, service)).collect();
         value.sort_by(|a, b| (&a.node.name, &a.service.id).cmp(&(&b.node.name, &b.service.id)));
         Answer { index: mesh_index(state).max(state.indexes.checks), value: self.select_health(value) }
@@ -146,12 +146,12 @@ impl Listing {
         found
     }
 
-    /// The checks on a node. Topic: `Node`.
+    /// The checks on a node, whatever its metadata. Topic: `Node`.
     pub fn node_checks(&self, state: &State, node: &str) -> Answer<Vec<Arc<Check>>> {
         let Answer { index, value } = state.node_checks(node);
         // Consul knows nodes by name alone here.
         let value = value.into_iter().filter(|check| check.node.eq_ignore_ascii_case(node)).collect();
-        Answer { index, value: self.select_checks(state, value) }
+        Answer { index, value: self.visible_checks(value) }
     }
 
     /// The checks of a service's instances. Topic: `Service`.
@@ -175,20 +175,27 @@ impl Listing {
     }
 
     fn select_checks(&self, state: &State, mut found: Vec<Arc<Check>>) -> Vec<Arc<Check>> {
-        found.retain(|check| {
-            let on_node = || state.node(&check.node).value.is_some_and(|node| self.carried_by(&node));
-            self.sees_check(check) && (self.node_meta.is_empty() || on_node()) && self.filter.matches(&**check)
-        });
+        if !self.node_meta.is_empty() {
+            found.retain(|check| state.node(&check.node).value.is_some_and(|node| self.carried_by(&node)));
+        }
+        self.visible_checks(found)
+    }
+
+    fn visible_checks(&self, mut found: Vec<Arc<Check>>) -> Vec<Arc<Check>> {
+        found.retain(|check| self.sees_check(check) && self.filter.matches(&**check));
         self.nearest_first(&mut found, |check| &check.node);
         found
     }
 
-    /// A node with its instances. Topic: `Node`.
-    pub fn node_services(&self, state: &State, node: &str) -> Answer<Option<(Arc<Node>, Vec<Arc<Service>>)>> {
-        let Answer { index, mut value } = state.node_services(node);
-        if let Some((_, services)) = &mut value {
+    /// A node with its instances: `None` instead of them when it has none at all, whoever asks for which.
+    /// Topic: `NodeServices`.
+    pub fn node_services(&self, state: &State, node: &str) -> Answer<Option<(Arc<Node>, Option<Vec<Arc<Service>>>)>> {
+        let Answer { index, value } = state.node_services(node);
+        let value = value.map(|(node, mut services)| {
+            let has_any = !services.is_empty();
             services.retain(|service| self.sees_service(&service.name) && self.filter.matches(&**service));
-        }
+            (node, has_any.then_some(services))
+        });
         Answer { index, value }
     }
 

@@ -60,6 +60,13 @@ impl ApiError {
     pub fn response(&self) -> Response {
         Response::text(self.status, self.text.clone())
     }
+
+    /// The same as the last on its connection: nobody reads what else comes on it, the rest of the request included.
+    pub fn last_response(&self) -> Response {
+        let mut response = self.response();
+        response.set_header("connection", "close");
+        response
+    }
 }
 
 impl fmt::Display for ApiError {

@@ -10,7 +10,7 @@ use regex::Regex;
 use serde::Serialize;
 
 use super::authorize::{Access, Resource};
-use super::query::{ReadOptions, check_scope};
+use super::query::{check_scope, parse_wait};
 use super::response::names;
 use super::routes::{Route, route};
 use super::{Api, ApiError, Request, Response};
@@ -97,8 +97,9 @@ fn check_filters(fired: &Fired) -> Result<(), ApiError> {
     Ok(())
 }
 
+/// What was heard here: wherever a request says it is for, nobody else is asked.
 async fn list(api: &Api, request: &Request) -> Result<Response, ApiError> {
-    let options = ReadOptions::parse(api, request)?;
+    let (known, wait) = parse_wait(api, request)?;
     let name = request.parameter("name").unwrap_or_default();
     let visible = |heard: &Heard| -> Vec<Arc<UserEvent>> {
         let mut events = heard.named(name);
@@ -108,9 +109,9 @@ async fn list(api: &Api, request: &Request) -> Result<Response, ApiError> {
     let index = |events: &[Arc<UserEvent>]| events.last().map_or(1, |last| index_of(last.fired.id));
     let mut heard = api.gossip.heard();
     let mut events = visible(&heard);
-    let deadline = tokio::time::Instant::now() + options.wait;
+    let deadline = tokio::time::Instant::now() + wait;
     // The index is no number that grows: any other one is news.
-    while options.index > 0 && index(&events) == options.index {
+    while known > 0 && index(&events) == known {
         tokio::select! {
             biased;
             more = api.gossip.heard_more(heard.version) => heard = more,

@@ -1,7 +1,8 @@
 //! `/v1/kv`: read, write and delete keys.
 //!
 //! The rules are the state machine's; this file turns parameters into commands
-//! and records into Consul's JSON, straight from the shared records.
+//! and records into Consul's JSON, straight from the shared records. Writes refuse
+//! the bad parameters of reads too, though they have no use for the good ones.
 
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use super::ServerApi;
 use super::authorize::{Access, Resource};
 use super::error::ApiError;
 use super::json;
-use super::query::{ReadOptions, check_scope, read};
+use super::query::{ReadOptions, read};
 use super::request::{Request, encode_query, parse_uint};
 use super::response::Response;
 use super::routes::{Route, route};
@@ -174,7 +175,7 @@ fn raw(value: Vec<u8>) -> Response {
 }
 
 async fn put(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    ReadOptions::parse(api, request)?;
     let key = key(request)?;
     check_conflict(request, &["cas", "acquire", "release"])?;
     let flags = uint(request, "flags")?.unwrap_or(0);
@@ -193,7 +194,7 @@ async fn put(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
 }
 
 async fn delete(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    ReadOptions::parse(api, request)?;
     check_conflict(request, &["recurse", "cas"])?;
     let path = request.rest();
     let op = if request.has("recurse") {

@@ -35,6 +35,7 @@ pub mod plugin;
 pub mod plugin_view;
 pub mod query;
 pub mod request;
+mod request_line;
 pub mod response;
 pub mod routes;
 pub mod server;
@@ -55,6 +56,7 @@ use agent_core::state::tables::SessionId;
 use agent_core::state::{Applied, Command, Reply};
 use agent_core::store::Store;
 use agent_raft::Consensus;
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc;
 
 use crate::client::Servers;
@@ -62,11 +64,11 @@ use crate::config::Network;
 use crate::control::ControlHandle;
 use crate::env::Env;
 use crate::gossip::GossipHandle;
-use crate::memory::Shedding;
 use crate::plugin::Plugins;
 use crate::propose::propose;
 use crate::rpc::{Head, HttpHead, Pool};
 use crate::servers::Board;
+use crate::shedding::Shedding;
 use crate::sync::LocalHandle;
 use crate::telemetry::{LogStream, Metrics};
 
@@ -93,8 +95,6 @@ pub struct Identity {
     pub rpc_port: u16,
     /// The port of LAN gossip.
     pub serf_port: u16,
-    /// Its node metadata.
-    pub meta: BTreeMap<String, String>,
     /// Whether it is a server.
     pub server: bool,
     /// Whether it may elect itself.
@@ -108,8 +108,8 @@ pub struct Limits {
     pub kv_value_bytes_max: usize,
     /// The largest body of a transaction, in bytes.
     pub txn_bytes_max: usize,
-    /// Connections of one client address at a time.
-    pub connections_per_client_max: usize,
+    /// The largest buffer of a connection, which bounds a request's line and headers, in bytes.
+    pub buffer_bytes_max: usize,
     /// How long a blocking query waits when it does not say, in milliseconds.
     pub wait_default_ms: u64,
     /// The longest a blocking query may wait, in milliseconds.
@@ -133,7 +133,7 @@ impl Default for Limits {
         Limits {
             kv_value_bytes_max: agent_core::state::kv::VALUE_BYTES_MAX,
             txn_bytes_max: agent_core::state::kv::VALUE_BYTES_MAX,
-            connections_per_client_max: 200,
+            buffer_bytes_max: 16 << 10,
             wait_default_ms: 300_000,
             wait_max_ms: 600_000,
             session_ttl_min_ms: 10_000,
@@ -146,6 +146,21 @@ impl Default for Limits {
     }
 }
 
+/// What a reload may change of this agent, as far as the API shows or minds it.
+#[derive(Clone, Debug)]
+pub struct Adjustable {
+    /// The node's metadata.
+    pub meta: BTreeMap<String, String>,
+    /// Connections of one client address at a time.
+    pub connections_per_client_max: usize,
+}
+
+impl Default for Adjustable {
+    fn default() -> Self {
+        Adjustable { meta: BTreeMap::new(), connections_per_client_max: 200 }
+    }
+}
+
 /// What every agent answers with: itself, and the pool it is a member of.
 pub struct AgentApi {
     /// The outside world.
@@ -154,6 +169,8 @@ pub struct AgentApi {
     pub identity: Identity,
     /// Bounds and habits.
     pub limits: Limits,
+    /// What may change while the agent runs.
+    pub adjustable: ArcSwap<Adjustable>,
     /// What this agent registered.
     pub local: LocalHandle,
     /// The LAN pool.
@@ -288,7 +305,14 @@ pub async fn respond(api: &Api, request: &mut Request) -> Response {
 
 /// Answers a request that another agent passed on, which did already what an agent does to requests that come in.
 pub async fn respond_to_agent(api: &ServerApi, mut request: Request) -> Response {
-    routes::dispatch_for_agent(api, &mut request).await
+    if let Err(error) = api.shedding.admit(&request) {
+        return error.last_response();
+    }
+    api.shedding.came_in(request.body.len() as u64);
+    match api.shedding.may_let_go(&request) {
+        true => api.shedding.or_let_go(routes::dispatch_for_agent(api, &mut request)).await,
+        false => routes::dispatch_for_agent(api, &mut request).await,
+    }
 }
 
 #[cfg(test)]

@@ -56,12 +56,6 @@ impl ReadOptions {
     /// # Errors
     /// 400 for a bad `index` or `wait` and for conflicting consistencies, 500 for an unknown data centre.
     pub fn parse(api: &AgentApi, request: &Request) -> Result<Self, ApiError> {
-        check_scope(api, request)?;
-        let index = match request.parameter("index").unwrap_or_default() {
-            "" => 0,
-            text => parse_uint(text).map_err(|_| ApiError::bad_request("Invalid index"))?,
-        };
-        let wait = wait(api, request.parameter("wait").unwrap_or_default(), index > 0)?;
         let consistency = match (request.has("stale"), request.has("consistent")) {
             (true, true) => {
                 return Err(ApiError::bad_request("Cannot specify ?stale with ?consistent, conflicting semantics."));
@@ -70,6 +64,8 @@ impl ReadOptions {
             (false, true) => Consistency::Consistent,
             (false, false) => Consistency::Default,
         };
+        let (index, wait) = parse_wait(api, request)?;
+        check_scope(api, request)?;
         let pairs = request.parameters("node-meta").map(|pair| pair.split_once(':').unwrap_or((pair, "")));
         let node_meta = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let filter = request.parameter("filter").unwrap_or_default().to_owned();
@@ -82,12 +78,12 @@ impl ReadOptions {
 /// # Errors
 /// 500 `No path to datacenter`; 400 for a namespace or partition other than `default`.
 pub fn check_scope(api: &AgentApi, request: &Request) -> Result<(), ApiError> {
+    check_namespace(request)?;
     match request.parameter("dc") {
-        None | Some("") => {}
-        Some(dc) if dc == api.identity.datacenter => {}
-        Some(_) => return Err(ApiError::internal("No path to datacenter")),
+        None | Some("") => Ok(()),
+        Some(dc) if dc == api.identity.datacenter => Ok(()),
+        Some(_) => Err(ApiError::internal("No path to datacenter")),
     }
-    check_namespace(request)
 }
 
 /// Fails for namespaces and partitions that are not here. Endpoints of the agent itself ignore the data centre.
@@ -104,19 +100,28 @@ pub fn check_namespace(request: &Request) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn wait(api: &AgentApi, text: &str, waits: bool) -> Result<Duration, ApiError> {
+/// From which index on an answer is news (zero: any), and how long to wait for one, jitter included.
+///
+/// # Errors
+/// 400 for a bad `index` or `wait`.
+pub fn parse_wait(api: &AgentApi, request: &Request) -> Result<(Index, Duration), ApiError> {
     let limits = &api.limits;
-    let asked_ms = match text {
+    let asked_ns = match request.parameter("wait").unwrap_or_default() {
         "" => 0,
-        text => duration::parse(text).map_err(|_| ApiError::bad_request("Invalid wait time"))? / 1_000_000,
+        text => duration::parse(text).map_err(|_| ApiError::bad_request("Invalid wait time"))?,
     };
-    let wait_ms = match u64::try_from(asked_ms) {
+    let index = match request.parameter("index").unwrap_or_default() {
+        "" => 0,
+        text => parse_uint(text).map_err(|_| ApiError::bad_request("Invalid index"))?,
+    };
+    let wait_ms = match u64::try_from(asked_ns) {
         Ok(0) | Err(_) => limits.wait_default_ms,
-        Ok(ms) => ms.min(limits.wait_max_ms),
+        // Less than a millisecond is not nothing, which would mean the default.
+        Ok(ns) => ns.div_ceil(1_000_000).min(limits.wait_max_ms),
     };
     // Waiting clients that started together must not all come back together (Consul's jitter: up to a sixteenth).
-    let jitter_ms = if waits { api.env.random.u64() % (wait_ms / 16 + 1) } else { 0 };
-    Ok(Duration::from_millis(wait_ms + jitter_ms))
+    let jitter_ms = if index > 0 { api.env.random.u64() % (wait_ms / 16 + 1) } else { 0 };
+    Ok((index, Duration::from_millis(wait_ms + jitter_ms)))
 }
 
 /// An answer with what its headers say.

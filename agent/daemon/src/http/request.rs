@@ -41,7 +41,7 @@ impl Request {
     /// that waits would hold all of it.
     ///
     /// # Errors
-    /// 400 when the path is not properly encoded or holds a control character.
+    /// 400 when the path is not properly encoded or holds a control character, 500 when the query is not.
     pub fn new(
         method: Method,
         uri: &Uri,
@@ -54,7 +54,7 @@ impl Request {
         if !path.bytes().all(|byte| matches!(byte, b' '..=b'~')) && path.contains(char::is_control) {
             return Err(ApiError::bad_request(""));
         }
-        let query = parse_query(uri.query().unwrap_or_default());
+        let query = parse_query(uri.query().unwrap_or_default()).ok_or_else(|| ApiError::internal(""))?;
         let token = token(headers, &query);
         Ok(Request {
             method,
@@ -137,8 +137,18 @@ fn token(headers: &HeaderMap, query: &[(String, String)]) -> String {
 
 /// Undoes percent-encoding. `None` when it is malformed or not UTF-8.
 pub fn decode(text: &str, plus_is_space: bool) -> Option<String> {
+    String::from_utf8(unescape(text, plus_is_space)?).ok()
+}
+
+/// The same of a query, where others than UTF-8 are as good as any other wrong value.
+fn decode_parameter(text: &str) -> Option<String> {
+    let bytes = unescape(text, true)?;
+    Some(String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+}
+
+fn unescape(text: &str, plus_is_space: bool) -> Option<Vec<u8>> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        return Some(text.to_owned());
+        return Some(text.as_bytes().to_vec());
     }
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
@@ -153,19 +163,20 @@ pub fn decode(text: &str, plus_is_space: bool) -> Option<String> {
             other => decoded.push(other),
         }
     }
-    String::from_utf8(decoded).ok()
+    Some(decoded)
 }
 
-/// Splits a query string. Malformed pairs are left out, as Go does.
-pub fn parse_query(text: &str) -> Vec<(String, String)> {
-    let pairs = text.split('&').filter(|pair| !pair.is_empty());
+/// Splits a query string; a semicolon separates as well, as in the Go that Consul 1.8 was made with. `None` when a pair
+/// is malformed: without its condition, a write would mean something else.
+pub fn parse_query(text: &str) -> Option<Vec<(String, String)>> {
+    let pairs = text.split(['&', ';']).filter(|pair| !pair.is_empty());
     // As long as it needs to be: thousands of queries wait with theirs.
     let mut query = Vec::with_capacity(pairs.clone().count());
-    query.extend(pairs.filter_map(|pair| {
+    for pair in pairs {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        Some((decode(name, true)?, decode(value, true)?))
-    }));
-    query
+        query.push((decode_parameter(name)?, decode_parameter(value)?));
+    }
+    Some(query)
 }
 
 /// A query as Go prints it: parameters sorted by name, values in their order.
@@ -230,20 +241,29 @@ mod tests {
 
     #[test]
     fn paths_and_queries_are_decoded_apart() {
-        let request = request("/v1/kv/a%20b+c%2Fd//e?flags=1&dc=x+y&recurse&%zz=1", &[]);
+        let request = request("/v1/kv/a%20b+c%2Fd//e?flags=1&dc=x+y;recurse&&cas=%ff;", &[]);
         assert_eq!(request.path, "/v1/kv/a b+c/d//e");
         assert_eq!(request.parameter("dc"), Some("x y"));
         assert_eq!(request.parameter("recurse"), Some(""));
-        assert_eq!(request.query.len(), 3);
+        assert_eq!(request.parameter("cas"), Some("\u{fffd}"));
+        assert_eq!(request.query.len(), 4);
     }
 
     #[test]
     fn bad_encodings_and_control_characters_are_refused() {
-        for path in ["/v1/kv/%zz", "/v1/kv/%4", "/v1/kv/%ff", "/v1/kv/a%0ab"] {
+        let cases = [
+            ("/v1/kv/%zz", 400),
+            ("/v1/kv/%4", 400),
+            ("/v1/kv/%ff", 400),
+            ("/v1/kv/a%0ab", 400),
+            ("/v1/kv/a?cas=%zz", 500),
+            ("/v1/kv/a?raw&%", 500),
+        ];
+        for (path, status) in cases {
             let uri = path.parse().expect("a URI");
             let refused =
                 Request::new(Method::GET, &uri, &HeaderMap::new(), Bytes::new(), None).map(|request| request.path);
-            assert_eq!(refused.map_err(|error| error.status().as_u16()), Err(400), "{path}");
+            assert_eq!(refused.map_err(|error| error.status().as_u16()), Err(status), "{path}");
         }
     }
 
@@ -263,7 +283,7 @@ mod tests {
 
     #[test]
     fn queries_are_printed_as_in_go() {
-        let query = parse_query("foo=b%20c&foo=d&acquire=y%2F&cas");
+        let query = parse_query("foo=b%20c&foo=d&acquire=y%2F&cas").expect("well formed");
         assert_eq!(encode_query(&query), "acquire=y%2F&cas=&foo=b+c&foo=d");
     }
 

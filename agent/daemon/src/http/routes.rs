@@ -190,9 +190,6 @@ pub async fn dispatch(api: &Api, request: &mut Request) -> (Response, usize) {
         return (Response::empty(StatusCode::NOT_FOUND), UNKNOWN);
     };
     request.rest_at = pattern.len();
-    if let Err(error) = api.shedding.admit(request) {
-        return (error.response(), endpoint.place);
-    }
     let response = match endpoint.routes.iter().find(|route| route.method == request.method) {
         Some(_) if !may_come_from_there(api, request) => {
             ApiError::new(StatusCode::FORBIDDEN, "Access is restricted").response()

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,21 +18,22 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::SemaphorePermit;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::error::ApiError;
 use super::request::{self, Request};
+use super::request_line::RequestLines;
 use super::response::{Content, Response};
 use super::routes::{BodyLimit, OTHER_BYTES_MAX, body_limit};
 use super::{Api, respond};
 use crate::accept;
 use crate::env::{Listener, Stream};
+use crate::shedding::BODY_TIMEOUT;
 
 /// How long a connection may take to send a request's head, idle time between requests included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// The read buffer of a connection, which bounds a request's head, in bytes.
-const BUFFER_BYTES_MAX: usize = 16 * 1024;
 
 /// What Consul says to an address with too many connections.
 const TOO_MANY: &str = "Your IP is issuing too many concurrent connections, please rate limit your calls\n";
@@ -39,17 +41,22 @@ const TOO_MANY: &str = "Your IP is issuing too many concurrent connections, plea
 /// Serves connections of `listener` until `stop` resolves, then lets running requests finish for a moment.
 pub async fn serve(listener: Box<dyn Listener>, api: Arc<Api>, stop: impl Future<Output = ()>) {
     let peers = Peers::default();
-    let admit = |open: &mut JoinSet<()>, stream, peer| match peers.admit(peer, api.limits.connections_per_client_max) {
-        Some(place) => drop(open.spawn(connection(stream, peer, Arc::clone(&api), place))),
-        None => drop(open.spawn(turn_away(stream))),
+    let admit = |open: &mut JoinSet<()>, stream, peer| {
+        let max = api.adjustable.load().connections_per_client_max;
+        match peers.admit(peer, max) {
+            Some(place) => drop(open.spawn(connection(stream, peer, Arc::clone(&api), place))),
+            None => drop(open.spawn(turn_away(stream))),
+        }
     };
     accept::connections(listener, "a connection", admit, stop).await;
 }
 
 async fn connection(stream: Box<dyn Stream>, peer: Option<SocketAddr>, api: Arc<Api>, place: Option<Place>) {
+    let bodiless = AtomicBool::new(false);
     let service = service_fn(|message: hyper::Request<Incoming>| {
         let api = &api;
         let (head, body) = message.into_parts();
+        bodiless.store(body.is_end_stream(), Ordering::Relaxed);
         let request = Request::new(head.method, &head.uri, &head.headers, Bytes::new(), peer);
         async move { Ok::<_, Infallible>(answer(api, request, body).await) }
     });
@@ -57,9 +64,9 @@ async fn connection(stream: Box<dyn Stream>, peer: Option<SocketAddr>, api: Arc<
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(BUFFER_BYTES_MAX)
+        .max_buf_size(api.limits.buffer_bytes_max)
         .title_case_headers(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(RequestLines::new(stream, &bodiless)), service);
     if let Err(error) = connection.await {
         tracing::debug!(error = %error, "connection ended");
     }
@@ -72,15 +79,21 @@ async fn turn_away(mut stream: Box<dyn Stream>) {
         TOO_MANY.len()
     );
     // Whoever opens too many connections may also be gone already.
-    let _ =
-        tokio::time::timeout(Duration::from_secs(1), stream.write_all(format!("{head}{TOO_MANY}").as_bytes())).await;
+    let _ = timeout(Duration::from_secs(1), stream.write_all(format!("{head}{TOO_MANY}").as_bytes())).await;
 }
 
 async fn answer(api: &Api, request: Result<Request, ApiError>, body: Incoming) -> hyper::Response<Content> {
     let response = match request {
-        Ok(mut request) => match read_body(api, &mut request, body).await {
-            Ok(()) => respond(api, &mut request).await,
-            Err(error) => error.response(),
+        Ok(mut request) => match api.shedding.admit(&request) {
+            Ok(()) => match read_body(api, &mut request, body).await {
+                // In a box, so that the many requests that never wait don't carry room for it.
+                Ok(_room) if api.shedding.may_let_go(&request) => {
+                    Box::pin(api.shedding.or_let_go(respond(api, &mut request))).await
+                }
+                Ok(_room) => respond(api, &mut request).await,
+                Err(error) => error.last_response(),
+            },
+            Err(error) => error.last_response(),
         },
         Err(error) => error.response(),
     };
@@ -91,9 +104,14 @@ async fn answer(api: &Api, request: Result<Request, ApiError>, body: Incoming) -
     message
 }
 
-async fn read_body(api: &Api, request: &mut Request, body: Incoming) -> Result<(), ApiError> {
+/// Takes the body in. Returns its room among those of other requests, where memory is limited.
+async fn read_body<'a>(
+    api: &'a Api,
+    request: &mut Request,
+    body: Incoming,
+) -> Result<Option<SemaphorePermit<'a>>, ApiError> {
     if body.is_end_stream() {
-        return Ok(());
+        return Ok(None);
     }
     let (max, setting) = match body_limit(&request.method, &request.path) {
         BodyLimit::KvValue => (api.limits.kv_value_bytes_max, "kv_max_value_size"),
@@ -104,11 +122,19 @@ async fn read_body(api: &Api, request: &mut Request, body: Incoming) -> Result<(
     if announced > max as u64 {
         return Err(ApiError::too_large(announced, max, setting));
     }
+    let room = api.shedding.room_for(body.size_hint().exact().unwrap_or(max as u64))?;
     // In a box, so that the many requests without a body don't carry room for reading one.
-    match Box::pin(Limited::new(body, max).collect()).await {
+    let read = Box::pin(async {
+        let body = Limited::new(body, max).collect();
+        match room {
+            Some(_) => timeout(BODY_TIMEOUT, body).await.unwrap_or_else(|_| Err("it took too long".into())),
+            None => body.await,
+        }
+    });
+    match read.await {
         Ok(body) => {
             request.body = body.to_bytes();
-            Ok(())
+            Ok(room)
         }
         Err(error) if error.is::<http_body_util::LengthLimitError>() => {
             Err(ApiError::too_large(max as u64 + 1, max, setting))

@@ -149,21 +149,27 @@ fn behavior(fields: &Fields<'_>) -> Result<Result<SessionBehavior, String>, ApiE
     })
 }
 
-/// `Checks` is the old name and wins; neither means the node's own life.
+/// The node's own life unless `NodeChecks` says otherwise, and what `Checks`, the old name, has beside that. An empty
+/// `Checks` means none at all: so clients ask for it who know the old name only.
 fn node_checks(fields: &Fields<'_>) -> Result<Vec<String>, ApiError> {
-    let name = if fields.get("Checks").is_some() { "Checks" } else { "NodeChecks" };
+    let old = check_list(fields, "Checks", "[]types.CheckID")?;
+    let node_checks = check_list(fields, "NodeChecks", "[]string")?;
+    if old.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(Vec::new());
+    }
+    let mut checks = node_checks.unwrap_or_else(|| vec![NODE_CHECK.to_owned()]);
+    checks.extend(old.unwrap_or_default());
+    let mut seen = std::collections::BTreeSet::new();
+    checks.retain(|check| seen.insert(check.clone()));
+    Ok(checks)
+}
+
+/// A list, where there is one: `null` is an empty one.
+fn check_list(fields: &Fields<'_>, name: &str, go_type: &str) -> Result<Option<Vec<String>>, ApiError> {
     match fields.get(name) {
-        None => Ok(vec![NODE_CHECK.to_owned()]),
-        Some(Value::Array(_)) => {
-            let mut checks = fields.strings(name)?;
-            let mut seen = std::collections::BTreeSet::new();
-            checks.retain(|check| seen.insert(check.clone()));
-            Ok(checks)
-        }
-        Some(other) => {
-            let go_type = if name == "Checks" { "[]types.CheckID" } else { "[]string" };
-            Err(fields.mismatch(other, name, go_type).into())
-        }
+        None => Ok(fields.is_null(name).then(Vec::new)),
+        Some(Value::Array(_)) => Ok(Some(fields.strings(name)?)),
+        Some(other) => Err(fields.mismatch(other, name, go_type).into()),
     }
 }
 
@@ -222,7 +228,7 @@ async fn destroy(api: &ServerApi, request: &Request) -> Result<Response, ApiErro
 }
 
 async fn renew(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
-    check_scope(api, request)?;
+    ReadOptions::parse(api, request)?;
     let id = session_id(request)?;
     // Only the leader's timers know when a session ends.
     if let Some(answer) = by_leader(api, request).await {
@@ -276,5 +282,30 @@ fn session_id(request: &Request) -> Result<&str, ApiError> {
         "" => Err(ApiError::bad_request("Missing session")),
         id if id.len() == UUID_TEXT_BYTES => Ok(id),
         _ => Err(ApiError::internal("failed session lookup: index error: UUID must be 36 characters")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_hangs_on_its_node_unless_it_says_otherwise() {
+        let cases: [(&str, &[&str]); 9] = [
+            ("{}", &[NODE_CHECK]),
+            (r#"{"NodeChecks": ["a"]}"#, &["a"]),
+            (r#"{"NodeChecks": []}"#, &[]),
+            (r#"{"NodeChecks": null}"#, &[]),
+            (r#"{"Checks": ["a"]}"#, &[NODE_CHECK, "a"]),
+            (r#"{"Checks": ["a"], "NodeChecks": ["b", "a"]}"#, &["b", "a"]),
+            (r#"{"Checks": ["a"], "NodeChecks": null}"#, &["a"]),
+            (r#"{"Checks": [], "NodeChecks": ["b"]}"#, &[]),
+            (r#"{"checks": null}"#, &[]),
+        ];
+        for (text, expected) in cases {
+            let body: Value = serde_json::from_str(text).expect("JSON");
+            let fields = Fields::open_any(&body, Source::Http, "a session").expect("an object");
+            assert_eq!(node_checks(&fields).expect("lists"), expected, "{text}");
+        }
     }
 }

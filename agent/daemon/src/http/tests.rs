@@ -16,13 +16,15 @@ use bytes::Bytes;
 use hyper::Method;
 use hyper::header::HeaderMap;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::*;
 use crate::checks::Prober;
 use crate::control;
-use crate::env::BoxFuture;
+use crate::env::{BoxFuture, ListenAddress};
 use crate::gossip;
 use crate::sync::{self, Catalog, RaftCatalog};
 use crate::telemetry::Naming;
@@ -58,6 +60,39 @@ async fn a_blocking_query_ends_with_its_wait_and_the_same_index() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_shortest_wait_is_one_and_less_than_none_is_the_default() {
+    let World { api, .. } = world().await;
+    for (wait, seconds) in [("500us", 0), ("-1s", 300)] {
+        let started = tokio::time::Instant::now();
+        get(Arc::clone(&api), format!("/v1/kv/a?index=9999999&wait={wait}")).await;
+        assert!((seconds..=seconds + seconds / 16).contains(&started.elapsed().as_secs()), "{wait}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_query_for_a_nodes_services_sleeps_through_its_checks() {
+    let World { api, .. } = world().await;
+    let register = async |with: &str| {
+        let body = format!(r#"{{"Node":"n1","SkipNodeUpdate":true,{with}}}"#);
+        assert_eq!(send(&api, Method::PUT, "/v1/catalog/register", &[], body.as_bytes()).await.whole(), b"true");
+    };
+    for path in ["/v1/catalog/node/n1", "/v1/catalog/node-services/N1"] {
+        let index = index_of(&get(Arc::clone(&api), path.to_owned()).await);
+        let started = tokio::time::Instant::now();
+        let waiting = tokio::spawn(get(Arc::clone(&api), format!("{path}?index={index}")));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        register(&format!(r#""Check":{{"Name":"c","Notes":"{path}"}}"#)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        register(&format!(r#""Service":{{"Service":"s","Address":"{path}"}}"#)).await;
+
+        let response = waiting.await.unwrap();
+
+        assert_eq!(started.elapsed().as_secs(), 2);
+        assert!(index_of(&response) > index);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_absent_key_is_waited_for_from_the_index_of_its_404() {
     let World { api, .. } = world().await;
     let index = index_of(&get(Arc::clone(&api), "/v1/kv/a".to_owned()).await);
@@ -86,13 +121,8 @@ async fn a_dropped_query_leaves_no_watch_behind() {
 
 #[tokio::test]
 async fn a_client_that_hangs_up_releases_its_query() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let World { api, .. } = world().await;
-    let any = crate::env::ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
-    let listener = api.env.network.listen(&any).await.unwrap();
-    let crate::env::ListenAddress::Tcp(address) = listener.local_address() else { unreachable!("it is TCP") };
-    let server = tokio::spawn(server::serve(listener, Arc::clone(&api), std::future::pending()));
-    let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+    let (mut client, server) = connect(&api).await;
     client.write_all(b"GET /v1/status/leader HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     let read = client.read(&mut [0; 1024]).await.unwrap();
     assert!(read > 0);
@@ -109,6 +139,35 @@ async fn a_client_that_hangs_up_releases_its_query() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_too_large_is_refused_and_the_connection_closed() {
+    let World { api, .. } = world().await;
+    let (mut client, server) = connect(&api).await;
+    client.write_all(b"PUT /v1/kv/a HTTP/1.1\r\nHost: x\r\nContent-Length: 600000\r\n\r\n").await.unwrap();
+
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).await.unwrap();
+
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    assert!(answer.contains("\r\nConnection: close\r\n"), "{answer}");
+    server.abort();
+}
+
+#[tokio::test]
+async fn requests_are_answered_whatever_their_lines_hold() {
+    let World { api, .. } = world().await;
+    put(&api, "a%23%22", "it").await;
+    let (mut client, server) = connect(&api).await;
+    for _ in 0..2 {
+        client.write_all(b"GET /v1/kv/a#\"?raw&x=<> HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut room = [0; 1024];
+        let count = client.read(&mut room).await.unwrap();
+        let answer = std::str::from_utf8(&room[..count]).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nit"), "{answer}");
+    }
+    server.abort();
+}
+
+#[tokio::test]
 async fn renewing_a_session_with_a_ttl_tells_the_timers() {
     let World { api, mut renewals } = world().await;
     let created = send(&api, Method::PUT, "/v1/session/create", &[], br#"{"TTL":"10s"}"#).await;
@@ -119,6 +178,15 @@ async fn renewing_a_session_with_a_ttl_tells_the_timers() {
 
     assert_eq!(renewed.status.as_u16(), 200);
     assert_eq!(renewals.try_recv().unwrap(), id);
+}
+
+/// A client's connection to a server of its own, and that server.
+async fn connect(api: &Arc<Api>) -> (TcpStream, JoinHandle<()>) {
+    let any = ListenAddress::Tcp("127.0.0.1:0".parse().unwrap());
+    let listener = api.env.network.listen(&any).await.unwrap();
+    let ListenAddress::Tcp(address) = listener.local_address() else { unreachable!("it is TCP") };
+    let server = tokio::spawn(server::serve(listener, Arc::clone(api), std::future::pending()));
+    (TcpStream::connect(address).await.unwrap(), server)
 }
 
 async fn send(api: &Api, method: Method, path: &str, headers: &[(String, String)], body: &[u8]) -> Response {
@@ -182,7 +250,9 @@ async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>)
         persist: None,
         settings: Settings::new(node.clone(), 1),
         config: Definitions::default(),
-    });
+    })
+    .await
+    .expect("no file defines anything");
     let (renewed, renewals) = mpsc::channel(16);
     let (control, limits) = (control::channel().0, Limits::default());
     let gossip = pool().await;
@@ -191,6 +261,7 @@ async fn world_with(catalog: impl FnOnce(&Consensus, &Arc<Store>, &Arc<Metrics>)
         env,
         identity: identity(),
         limits,
+        adjustable: ArcSwap::default(),
         local,
         gossip,
         control,

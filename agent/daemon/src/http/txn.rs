@@ -14,12 +14,12 @@ use super::authorize::{Access, Resource};
 use super::decode;
 use super::error::ApiError;
 use super::kv::KvView;
-use super::query::{ReadOptions, barrier};
+use super::query::{Consistency, ReadOptions, barrier, check_scope};
 use super::request::Request;
 use super::response::Response;
 use super::routes::{Route, route};
 use super::txn_body::{Body, decode_ops};
-use super::view::{CheckView, NodeView, ServiceView};
+use super::view::{NodeView, ServiceView, TxnCheckView};
 
 pub(super) const ROUTES: &[Route] = &[route!(PUT "/v1/txn" => txn, Txn)];
 
@@ -33,11 +33,15 @@ struct Outcome {
 }
 
 async fn txn(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
-    let options = ReadOptions::parse(api, request)?;
     let parse_failed = |reason: String| ApiError::bad_request(format!("Failed to parse body: {reason}"));
     let value = decode::first_value(&request.body).map_err(parse_failed)?;
     let Body { ops, failures, writes } = decode_ops(&value).map_err(|error| parse_failed(error.to_string()))?;
     check_size(api, &value, &ops)?;
+    // What is meant for reads is nothing to one that writes.
+    let consistency = match writes {
+        true => check_scope(api, request).map(|()| Consistency::Default)?,
+        false => ReadOptions::parse(api, request)?.consistency,
+    };
     for op in &ops {
         authorize(request, op)?;
     }
@@ -46,7 +50,7 @@ async fn txn(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     } else if writes {
         outcome(api.write(Command::Txn(ops)).await?.reply)?
     } else {
-        barrier(api, options.consistency).await?;
+        barrier(api, consistency).await?;
         look(api, ops)?
     };
     Ok(answer(api, request, &outcome, !writes))
@@ -141,7 +145,7 @@ enum ResultView<'a> {
     Kv(KvView<'a>),
     Node(NodeView<'a>),
     Service(ServiceView<'a>),
-    Check(CheckView<'a>),
+    Check(TxnCheckView<'a>),
 }
 
 #[derive(Serialize)]
@@ -155,8 +159,8 @@ fn view_of<'a>(api: &'a ServerApi, result: &'a TxnResult) -> ResultView<'a> {
     match result {
         TxnResult::Kv(entry) => ResultView::Kv(KvView::new(entry)),
         TxnResult::Node(node) => ResultView::Node(NodeView::new(node, &api.identity.datacenter)),
-        TxnResult::Service(service) => ResultView::Service(ServiceView::new(service)),
-        TxnResult::Check(check) => ResultView::Check(CheckView::new(check)),
+        TxnResult::Service(service) => ResultView::Service(ServiceView::in_txn(service)),
+        TxnResult::Check(check) => ResultView::Check(TxnCheckView::new(check)),
     }
 }
 

@@ -54,7 +54,7 @@ impl Catalog for RaftCatalog {
                 let changed = self.store.watch(&[Topic::Node(fold(name))]);
                 self.consensus.barrier(ReadMode::Lease).await?;
                 let state = self.store.snapshot();
-                let index = state.node_services(name).index.max(1);
+                let index = state.node(name).index.max(1);
                 if index > past {
                     return Ok((index, Remote::of(&state, name)));
                 }

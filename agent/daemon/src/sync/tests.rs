@@ -60,17 +60,16 @@ impl Prober for ClumsyProber {
     }
 }
 
-fn launch(persist: Option<Persist>) -> (LocalHandle, JoinHandle<()>, Arc<MemoryCatalog>) {
-    let catalog = Arc::new(MemoryCatalog::default());
+fn deps(catalog: &Arc<MemoryCatalog>, persist: Option<Persist>, config: Definitions) -> Deps {
     let node = Node { id: "id-1".into(), name: "n1".into(), address: "10.0.0.1".into(), ..Node::default() };
-    let (handle, task) = start(Deps {
-        env: Env::real(),
-        catalog: catalog.clone(),
-        prober: Arc::new(ClumsyProber::default()),
-        persist,
-        settings: Settings::new(node, 1),
-        config: Definitions::default(),
-    });
+    let (catalog, prober) = (catalog.clone(), Arc::new(ClumsyProber::default()));
+    Deps { env: Env::real(), catalog, prober, persist, settings: Settings::new(node, 1), config }
+}
+
+async fn launch(persist: Option<Persist>) -> (LocalHandle, JoinHandle<()>, Arc<MemoryCatalog>) {
+    let catalog = Arc::new(MemoryCatalog::default());
+    let started = start(deps(&catalog, persist, Definitions::default())).await;
+    let (handle, task) = started.expect("no file defines anything");
     (handle, task, catalog)
 }
 
@@ -91,7 +90,7 @@ async fn wait_for(handle: &LocalHandle, wanted: (Status, &str)) {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_panics_is_a_critical_result_and_the_next_one_counts() {
-    let (handle, _task, catalog) = launch(None);
+    let (handle, _task, catalog) = launch(None).await;
     assert_eq!(handle.send(web()).await, Ok(()));
     let defect = "the probe failed: this is a defect of the agent, not of what it checks";
     wait_for(&handle, (Status::Critical, defect)).await;
@@ -105,12 +104,12 @@ async fn a_probe_that_panics_is_a_critical_result_and_the_next_one_counts() {
 async fn what_the_api_registered_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let persist = || Some(Persist::new(folder.path()));
-    let (handle, task, _catalog) = launch(persist());
+    let (handle, task, _catalog) = launch(persist()).await;
     handle.send(web()).await.unwrap();
     drop(handle);
     task.await.unwrap();
 
-    let (handle, _task, _catalog) = launch(persist());
+    let (handle, _task, _catalog) = launch(persist()).await;
     let view = handle.changed(0).await;
 
     assert_eq!(view.services["web"].source, Source::Api);
@@ -121,8 +120,17 @@ async fn what_the_api_registered_survives_a_restart() {
 async fn a_registration_that_cannot_be_kept_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("services"), "in the way").unwrap();
-    let (handle, _task, _catalog) = launch(Some(Persist::new(folder.path())));
+    let (handle, _task, _catalog) = launch(Some(Persist::new(folder.path()))).await;
     let error = handle.send(web()).await.unwrap_err();
     assert!(matches!(error, LocalError::NotPersisted(_)), "{error}");
     assert!(handle.view().services.contains_key("web"));
+}
+
+#[tokio::test]
+async fn a_definition_that_is_refused_ends_the_loop() {
+    let kind = CheckKind::Ttl { ttl_ms: 1000 };
+    let orphan = CheckSpec { name: "orphan".into(), service_id: "nope".into(), ..CheckSpec::new("o", kind) };
+    let config = Definitions { services: Vec::new(), checks: vec![orphan] };
+    let error = start(deps(&Arc::default(), None, config)).await.map(|_| ()).unwrap_err();
+    assert_eq!(error.to_string(), "Failed to register check 'orphan': ServiceID \"nope\" does not exist");
 }

@@ -99,6 +99,8 @@ pub struct LogOptions {
     pub json: bool,
     /// Also write to files called after this one and the time they were begun; a path that ends in `/` is a folder.
     pub file: Option<PathBuf>,
+    /// What files are called when only their folder is given.
+    pub stem: String,
     /// Start a new file past this size in bytes, zero for never.
     pub rotate_bytes: u64,
     /// Start a new file after this time, in milliseconds; zero for never.
@@ -132,6 +134,8 @@ struct Follower {
 
 enum Line {
     Text(String),
+    /// Not for the log file.
+    Console(String),
     /// Write everything before this, then say so.
     Flush(mpsc::Sender<()>),
 }
@@ -164,8 +168,8 @@ impl LogStream {
             dropped: AtomicU64::new(0),
             followers: Mutex::new(Vec::new()),
         });
-        if let Some(warning) = left_out(options.level, STATIC_MAX_LEVEL) {
-            shared.write(warning);
+        if let Some(record) = shared.left_out(options.level, STATIC_MAX_LEVEL) {
+            shared.write(Line::Text(record.line(options.json, "    ")));
         }
         let writer = Writer { console, file, clock };
         thread::Builder::new().name("log".to_owned()).stack_size(128 * 1024).spawn(move || writer.run(&lines))?;
@@ -181,9 +185,9 @@ impl LogStream {
     /// Lines from now on at `level` and above. Dropping the receiver stops following.
     pub fn follow(&self, level: Level, json: bool) -> tokio::sync::mpsc::Receiver<String> {
         let (lines, receiver) = tokio::sync::mpsc::channel(FOLLOWER_LINES);
-        if let Some(warning) = left_out(level, STATIC_MAX_LEVEL) {
+        if let Some(record) = self.shared.left_out(level, STATIC_MAX_LEVEL) {
             // A new channel has room.
-            lines.try_send(warning).ok();
+            lines.try_send(record.line(json, "")).ok();
         }
         let mut followers = self.shared.followers();
         followers.push(Follower { level, json, lines });
@@ -192,9 +196,9 @@ impl LogStream {
         receiver
     }
 
-    /// Writes a line as it is (the start-up banner).
+    /// Writes a text as it is, and to the console alone: the start-up banner is no line of the log.
     pub fn print(&self, text: &str) {
-        self.shared.write(text.to_owned());
+        self.shared.write(Line::Console(text.to_owned()));
     }
 
     /// Returns when every line so far has been written.
@@ -223,6 +227,21 @@ impl Shared {
         self.most.store(wanted.max(self.level.load(Ordering::Relaxed)), Ordering::Relaxed);
     }
 
+    /// What to tell whoever wants lines that this build has not got (the feature `terse`).
+    fn left_out(&self, wanted: Level, most: LevelFilter) -> Option<Record> {
+        let most = Level::of(most.into_level()?);
+        let (wanted, most) = (wanted.word(), (wanted > most).then(|| most.word())?);
+        let message =
+            format!("log_level is {wanted}, and this build logs nothing below {most}: take a full build for that");
+        Some(self.warning(message))
+    }
+
+    /// What the log has to say of itself.
+    fn warning(&self, message: String) -> Record {
+        let fields = Fields { message, pairs: Vec::new() };
+        Record { at_ms: self.clock.wall_ms(), level: Level::Warn, module: "agent".to_owned(), fields }
+    }
+
     /// Hands the line to whoever follows at its level.
     fn pass_on(&self, record: &Record) {
         let mut followers = self.followers();
@@ -236,25 +255,18 @@ impl Shared {
         }
     }
 
-    fn write(&self, line: String) {
+    fn write(&self, line: Line) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 {
-            let notice = format!("==> {dropped} log lines were dropped: the output is too slow\n");
-            if self.writer.try_send(Line::Text(notice)).is_err() {
+            let notice = self.warning(format!("{dropped} log lines were dropped: the output is too slow"));
+            if self.writer.try_send(Line::Text(notice.line(self.json, "    "))).is_err() {
                 self.dropped.fetch_add(dropped, Ordering::Relaxed);
             }
         }
-        if self.writer.try_send(Line::Text(line)).is_err() {
+        if self.writer.try_send(line).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
     }
-}
-
-/// What to tell whoever wants lines that this build has not got (the feature `terse`).
-fn left_out(wanted: Level, most: LevelFilter) -> Option<String> {
-    let most = Level::of(most.into_level()?);
-    let (wanted, most) = (wanted.word(), (wanted > most).then(|| most.word())?);
-    Some(format!("==> log_level is {wanted}, and this build logs nothing below {most}: take a full build for that\n"))
 }
 
 /// Other crates log for their own developers: only their warnings are shown, and of openraft, which warns of every
@@ -287,7 +299,7 @@ impl<S: Subscriber> Layer<S> for LogLayer {
         let record =
             Record { at_ms: self.shared.clock.wall_ms(), level, module: module(event.metadata().target()), fields };
         if level as u8 <= self.shared.level.load(Ordering::Relaxed) {
-            self.shared.write(record.line(self.shared.json, "    "));
+            self.shared.write(Line::Text(record.line(self.shared.json, "    ")));
         }
         self.shared.pass_on(&record);
     }
@@ -374,6 +386,12 @@ impl Record {
     }
 }
 
+/// A line as the log has it, of a command that has no log.
+pub fn line(at_ms: u64, level: Level, module: &str, message: &str, pairs: Vec<(&'static str, String)>) -> String {
+    let fields = Fields { message: message.to_owned(), pairs };
+    Record { at_ms, level, module: module.to_owned(), fields }.text("")
+}
+
 /// Keeps one event on one line, so nothing from outside can forge another.
 fn escape(message: &str) -> String {
     message.replace('\n', "\\n").replace('\r', "\\r")
@@ -396,6 +414,7 @@ impl Writer {
         while let Ok(line) = lines.recv() {
             match line {
                 Line::Text(text) => self.write(&text),
+                Line::Console(text) => self.show(&text),
                 Line::Flush(done) => {
                     // Nobody to tell when the console is gone or the caller gave up.
                     let _ = self.console.flush();
@@ -405,9 +424,13 @@ impl Writer {
         }
     }
 
-    fn write(&mut self, text: &str) {
+    fn show(&mut self, text: &str) {
         // A closed console must not stop the log file, nor the agent.
         let _ = self.console.write_all(text.as_bytes()).and_then(|()| self.console.flush());
+    }
+
+    fn write(&mut self, text: &str) {
+        self.show(text);
         if let Some(file) = &mut self.file
             && let Err(error) = file.write(text.trim_start(), &*self.clock)
         {
@@ -429,7 +452,15 @@ mod tests {
     }
 
     fn options(level: Level, json: bool) -> LogOptions {
-        LogOptions { level, json, file: None, rotate_bytes: 0, rotate_ms: 0, rotate_files_max: 0 }
+        LogOptions {
+            level,
+            json,
+            file: None,
+            stem: "lictor".to_owned(),
+            rotate_bytes: 0,
+            rotate_ms: 0,
+            rotate_files_max: 0,
+        }
     }
 
     #[derive(Clone, Default)]
@@ -468,10 +499,34 @@ mod tests {
     }
 
     #[test]
+    fn a_command_without_a_log_writes_the_same_lines() {
+        let pairs = vec![("type", "key".to_owned()), ("error", "no agent".to_owned())];
+        let written = line(1_000, Level::Error, "watch.watch", "Watch errored", pairs);
+        assert_eq!(
+            written,
+            "1970-01-01T00:00:01.000Z [ERROR] watch.watch: Watch errored: type=key error=\"no agent\"\n"
+        );
+    }
+
+    #[test]
     fn a_json_line_has_consuls_keys() {
         let text = logged(&options(Level::Warn, true), |_| tracing::warn!(target: "agent_raft::log", n = 3, "slow"));
         let expected = r#"{"@level":"warn","@message":"slow","@module":"agent.server.raft","@timestamp":"2026-01-02T15:04:05.007Z","n":"3"}"#;
         assert_eq!(text, format!("{expected}\n"));
+    }
+
+    #[test]
+    fn the_banner_is_for_the_console_alone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let file = Some(folder.path().join("agent.log"));
+        let text = logged(&LogOptions { file, ..options(Level::Info, true) }, |stream| {
+            stream.print("==> Starting\n");
+            tracing::info!(target: "agent_daemon::agent", "begun");
+        });
+        let line = r#"{"@level":"info","@message":"begun","@module":"agent","@timestamp":"2026-01-02T15:04:05.007Z"}"#;
+        assert_eq!(text, format!("==> Starting\n{line}\n"));
+        let file = std::fs::read_dir(folder.path()).expect("the folder").next().expect("a file").expect("an entry");
+        assert_eq!(std::fs::read_to_string(file.path()).expect("the file"), format!("{line}\n"));
     }
 
     #[test]
@@ -529,9 +584,17 @@ mod tests {
 
     #[test]
     fn a_build_without_the_lines_that_are_wanted_says_so() {
+        let (stream, _) =
+            LogStream::build(&options(Level::Info, false), Arc::new(Fixed), Box::new(io::sink())).unwrap();
+        let left_out = |wanted, most| stream.shared.left_out(wanted, most);
+
         let said = left_out(Level::Trace, LevelFilter::INFO).unwrap();
-        assert!(said.contains("log_level is trace") && said.contains("nothing below info"), "{said}");
-        assert_eq!(left_out(Level::Info, LevelFilter::INFO), None);
-        assert_eq!(left_out(Level::Trace, LevelFilter::TRACE), None);
+
+        let text = "log_level is trace, and this build logs nothing below info: take a full build for that";
+        assert_eq!(said.line(false, ""), format!("2026-01-02T15:04:05.007Z [WARN]  agent: {text}\n"));
+        let json: Value = serde_json::from_str(&said.line(true, "")).unwrap();
+        assert_eq!((&json["@level"], &json["@message"]), (&"warn".into(), &text.into()));
+        assert!(left_out(Level::Info, LevelFilter::INFO).is_none());
+        assert!(left_out(Level::Trace, LevelFilter::TRACE).is_none());
     }
 }

@@ -11,9 +11,6 @@ use std::path::{Path, PathBuf};
 use super::log::LogOptions;
 use crate::env::Clock;
 
-/// What a file is called when only its folder was given.
-const STEM: &str = "lictor";
-
 /// The digits of a file's moment, in nanoseconds since the Unix epoch.
 const MOMENT_DIGITS: usize = 19;
 
@@ -42,7 +39,7 @@ impl LogFile {
     pub(super) fn open(path: &Path, options: &LogOptions, clock: &dyn Clock) -> io::Result<LogFile> {
         let is_folder = path.to_string_lossy().ends_with('/') || path.is_dir();
         let (folder, stem, extension) = match is_folder {
-            true => (path, STEM.to_owned(), None),
+            true => (path, options.stem.clone(), None),
             false => {
                 let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
                 (path.parent().unwrap_or(Path::new("")), stem, path.extension())
@@ -139,7 +136,8 @@ mod tests {
     }
 
     fn rotation(rotate_bytes: u64, rotate_ms: u64, rotate_files_max: i64) -> LogOptions {
-        LogOptions { level: Level::Info, json: false, file: None, rotate_bytes, rotate_ms, rotate_files_max }
+        let stem = "lictor".to_owned();
+        LogOptions { level: Level::Info, json: false, file: None, stem, rotate_bytes, rotate_ms, rotate_files_max }
     }
 
     fn names(folder: &Path) -> Vec<String> {

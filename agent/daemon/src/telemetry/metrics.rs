@@ -9,6 +9,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use arc_swap::ArcSwap;
 use hyper::Method;
 
 use super::exposition::{self, Gauge, Interval, Labels, Shown};
@@ -25,7 +26,7 @@ const METHODS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "HEAD", "OPTIONS", "
 /// The metrics of one agent. Shared by reference.
 pub struct Metrics {
     clock: Arc<dyn Clock>,
-    naming: Naming,
+    naming: ArcSwap<Naming>,
     /// The routes of the HTTP API, by number.
     routes: &'static [&'static str],
     /// Counters, then timers, then one for each method of each route.
@@ -51,7 +52,14 @@ impl Metrics {
         let count = COUNTERS.len() + TIMERS.len() + routes.len() * METHODS.len();
         let places = (0..count).map(|_| OnceLock::new()).collect();
         let first = clock.wall_ms() / INTERVAL_MS;
+        let naming = ArcSwap::from_pointee(naming);
         Metrics { clock, naming, routes, places, first, blocking: AtomicU64::new(0) }
+    }
+
+    /// Changes which names are shown from now on.
+    pub fn filter(&self, allow: Vec<String>, block: Vec<String>) {
+        let naming = Naming { allow, block, ..Naming::clone(&self.naming.load()) };
+        self.naming.store(Arc::new(naming));
     }
 
     /// Counts one.
@@ -123,18 +131,20 @@ impl Metrics {
     }
 
     fn gauges(&self, gauges: &[Gauge]) -> Vec<(Shown, f64)> {
+        let naming = self.naming.load();
         let named = |gauge: &Gauge| {
-            Some((Shown { name: self.naming.gauge(&gauge.name)?, labels: gauge.labels.clone() }, gauge.value))
+            Some((Shown { name: naming.gauge(&gauge.name)?, labels: gauge.labels.clone() }, gauge.value))
         };
         gauges.iter().filter_map(named).collect()
     }
 
     /// The series in use at these places, under their full names.
     fn shown(&self, range: std::ops::Range<usize>) -> impl Iterator<Item = (Shown, &Series)> {
-        range.filter_map(|place| {
+        let naming = self.naming.load_full();
+        range.filter_map(move |place| {
             let series = self.places[place].get()?;
             let (name, labels) = self.identity(place);
-            Some((Shown { name: self.naming.value(name)?, labels }, &**series))
+            Some((Shown { name: naming.value(name)?, labels }, &**series))
         })
     }
 
@@ -146,7 +156,7 @@ impl Metrics {
         let place = place - COUNTERS.len();
         if let Some((timer, name)) = TIMERS.get(place) {
             let by_node = matches!(timer, Timer::DnsDomainQuery | Timer::DnsPtrQuery);
-            let labels = by_node.then(|| ("node".into(), self.naming.node.clone()));
+            let labels = by_node.then(|| ("node".into(), self.naming.load().node.clone()));
             return (name, labels.into_iter().collect());
         }
         let place = place - TIMERS.len();
@@ -242,6 +252,16 @@ mod tests {
             shown["Samples"].as_array().expect("a list").iter().map(|sample| &sample["Labels"]).collect();
         let expected = ["GET", "OTHER"].map(|method| json!({"method": method, "path": "/v1/kv/"}));
         assert_eq!(labels, expected.iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_shown_may_change() {
+        let (_, metrics) = metrics_at(1_000_000);
+        metrics.count(Counter::RaftApply);
+        metrics.filter(Vec::new(), vec!["consul.raft".to_owned()]);
+        assert_eq!(json_of(&metrics)["Counters"], json!([]));
+        metrics.filter(Vec::new(), Vec::new());
+        assert_eq!(json_of(&metrics)["Counters"][0]["Name"], "consul.raft.apply");
     }
 
     #[test]

@@ -57,7 +57,7 @@ async fn handle(prober: &dyn Prober, handler: &Handler, index: u64, news: &Value
     let name = handler.name();
     let body = news.to_string();
     match handler {
-        Handler::Script(script) => match script.run(Some(index), format!("{body}\n").as_bytes(), true).await {
+        Handler::Script(script) => match script.run(Some(index), format!("{body}\n").as_bytes()).await {
             Ok(ran) => {
                 if let Err(error) = ran.result() {
                     tracing::error!(watch_handler = %name, %error, "Failed to run watch handler");

@@ -1,17 +1,18 @@
 //! What is done with news: a script that reads them on its standard input, or an HTTP request that carries them.
 //!
 //! Owns how handlers are written and how scripts run. A handler runs to its
-//! end before the watch asks again; one whose watch is dropped is killed.
+//! end before the watch asks again. The agent kills one whose watch is dropped;
+//! the command `watch` leaves one behind that does not end with it.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use agent_core::duration;
 use agent_core::health::spec::{CheckKind, CheckSpec, TlsOptions};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
 use super::Fields;
 
@@ -156,36 +157,36 @@ impl Ran {
 }
 
 impl Script {
-    /// Runs it to its end with `input` on its standard input and `CONSUL_INDEX` in its environment. Its output goes where
-    /// ours goes, unless it is caught.
+    /// Runs it to its end with `input` on its standard input and `CONSUL_INDEX` in its environment. Catches its output.
     ///
     /// # Errors
     /// It can't be started, in Go's words.
-    pub async fn run(&self, index: Option<u64>, input: &[u8], catch: bool) -> Result<Ran, String> {
+    pub async fn run(&self, index: Option<u64>, input: &[u8]) -> Result<Ran, String> {
         let mut command = self.command();
-        if let Some(index) = index {
-            command.env("CONSUL_INDEX", index.to_string());
-        }
-        if catch {
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        }
-        let spawned = command.stdin(Stdio::piped()).kill_on_drop(true).spawn();
-        let mut child = spawned.map_err(|error| self.explain(&error))?;
-        let (mut stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let fed = async {
-            if let Some(stdin) = &mut stdin {
-                // A script may end without having read everything.
-                let _ = stdin.write_all(input).await;
-            }
-            drop(stdin.take());
-        };
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = self.start(command, index)?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (mut output, mut errors) = (Vec::new(), Vec::new());
-        let (status, (), (), ()) =
-            tokio::join!(child.wait(), fed, keep_beginning(stdout, &mut output), keep_beginning(stderr, &mut errors));
+        let (status, (), ()) = tokio::join!(
+            feed(&mut child, input),
+            keep_beginning(stdout, &mut output),
+            keep_beginning(stderr, &mut errors)
+        );
         output.extend(errors);
         output.truncate(OUTPUT_BYTES_MAX);
         let code = status.map_err(|error| error.to_string())?.code();
         Ok(Ran { code, output: String::from_utf8_lossy(&output).into_owned() })
+    }
+
+    /// Starts its process with `CONSUL_INDEX` in its environment, to be fed.
+    ///
+    /// # Errors
+    /// It can't be started, in Go's words.
+    pub fn start(&self, mut command: Command, index: Option<u64>) -> Result<Child, String> {
+        if let Some(index) = index {
+            command.env("CONSUL_INDEX", index.to_string());
+        }
+        command.stdin(Stdio::piped()).spawn().map_err(|error| self.explain(&error))
     }
 
     /// The process, not started.
@@ -214,6 +215,22 @@ impl Script {
     }
 }
 
+/// Hands a script its input, and waits for its end.
+///
+/// # Errors
+/// The system can't tell how it ended.
+pub async fn feed(child: &mut Child, input: &[u8]) -> io::Result<ExitStatus> {
+    let stdin = child.stdin.take();
+    let fed = async {
+        if let Some(mut stdin) = stdin {
+            // A script may end without having read everything.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let (status, ()) = tokio::join!(child.wait(), fed);
+    status
+}
+
 /// Reads everything, so that the script never waits, and keeps the beginning.
 async fn keep_beginning(from: Option<impl AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     let Some(mut from) = from else { return };
@@ -237,23 +254,23 @@ mod tests {
 
     #[tokio::test]
     async fn a_script_reads_the_news_and_their_index() {
-        let ran = script("echo $CONSUL_INDEX; cat; echo oops >&2; exit 3").run(Some(7), b"news", true).await;
+        let ran = script("echo $CONSUL_INDEX; cat; echo oops >&2; exit 3").run(Some(7), b"news").await;
         let ran = ran.expect("sh is there");
         assert_eq!((ran.output.as_str(), ran.result()), ("7\nnewsoops\n", Err("exit status 3".to_owned())));
     }
 
     #[tokio::test]
     async fn much_output_and_unread_input_are_no_obstacle() {
-        let ran = script("yes | head -c 1000000").run(None, &[b'x'; 1_000_000], true).await.expect("sh is there");
+        let ran = script("yes | head -c 1000000").run(None, &[b'x'; 1_000_000]).await.expect("sh is there");
         assert_eq!((ran.output.len(), ran.code), (OUTPUT_BYTES_MAX, Some(0)));
     }
 
     #[tokio::test]
     async fn a_program_that_is_not_there_is_said_in_gos_words() {
         let missing = |program: &str| Script { args: vec![program.to_owned()], shell: false };
-        let error = missing("/nope").run(None, b"", true).await.expect_err("it is not there");
+        let error = missing("/nope").run(None, b"").await.expect_err("it is not there");
         assert_eq!(error, "fork/exec /nope: no such file or directory");
-        let error = missing("no-such-program").run(None, b"", true).await.expect_err("it is not there");
+        let error = missing("no-such-program").run(None, b"").await.expect_err("it is not there");
         assert_eq!(error, "exec: \"no-such-program\": executable file not found in $PATH");
     }
 }

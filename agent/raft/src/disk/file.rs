@@ -52,27 +52,42 @@ pub struct FileDisk {
     requests: mpsc::Sender<Request>,
 }
 
+/// What a log on a disk takes of its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tuning {
+    /// How long after it began a batch is synced, so that the writes of that time share one sync: flash wears less, and a lone
+    /// write waits as long for nothing.
+    pub commit_pause: Duration,
+    /// Pages of the file that are kept in memory, in bytes.
+    pub cache_bytes: usize,
+}
+
+impl Default for Tuning {
+    /// Syncs at once. The log is written in order and read from a ring: a cache of more than 2 MiB gains nothing.
+    fn default() -> Self {
+        Tuning { commit_pause: Duration::ZERO, cache_bytes: 2 << 20 }
+    }
+}
+
 impl FileDisk {
     /// Opens `raft/raft.redb` under `data_dir`, creating both when absent.
     ///
     /// # Errors
     /// [`OpenError`]; nothing was changed, except that an empty file may have been created.
     pub async fn open(data_dir: &Path) -> Result<Arc<Self>, OpenError> {
-        Self::open_paced(data_dir, Duration::ZERO).await
+        Self::open_tuned(data_dir, Tuning::default()).await
     }
 
-    /// The same, but a batch is synced only `commit_pause` after it began, so that the writes of that time share one
-    /// sync: flash wears less, and a lone write waits as long for nothing.
+    /// The same with other figures than the usual.
     ///
     /// # Errors
     /// As [`FileDisk::open`].
-    pub async fn open_paced(data_dir: &Path, commit_pause: Duration) -> Result<Arc<Self>, OpenError> {
+    pub async fn open_tuned(data_dir: &Path, tuning: Tuning) -> Result<Arc<Self>, OpenError> {
         let dir = data_dir.join("raft");
-        Self::start(Some(dir.clone()), commit_pause, move || open::open_file(&dir)).await
+        Self::start(Some(dir.clone()), tuning.commit_pause, move || open::open_file(&dir, tuning.cache_bytes)).await
     }
 
-    /// Opens the database that `backend` holds, creating it when empty; `commit_pause` as in [`FileDisk::open_paced`].
-    /// For fault injection.
+    /// Opens the database that `backend` holds, creating it when empty; `commit_pause` as in [`Tuning`]. For fault injection.
     ///
     /// # Errors
     /// [`OpenError`].

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend};
 
-use super::file::{META, create_tables};
+use super::file::{META, Tuning, create_tables};
 
 /// The newest file format this build reads, and the one it writes.
 ///
@@ -22,9 +22,6 @@ pub(super) const FORMAT: &str = "format";
 
 /// The file's name inside the `raft` directory.
 pub(super) const FILE_NAME: &str = "raft.redb";
-
-/// Pages redb may keep in memory. The log is written in order and read from a ring: a larger cache gains nothing.
-const CACHE_BYTES: usize = 2 << 20;
 
 /// Why the Raft file could not be opened.
 #[derive(Debug)]
@@ -86,13 +83,13 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
-pub(super) fn open_file(dir: &Path) -> Result<Database, OpenError> {
+pub(super) fn open_file(dir: &Path, cache_bytes: usize) -> Result<Database, OpenError> {
     let file = dir.join(FILE_NAME);
     fs::create_dir_all(dir).map_err(|source| OpenError::Io { file: dir.into(), source })?;
     if !file.try_exists().map_err(|source| OpenError::Io { file: file.clone(), source })? {
         create(dir, &file)?;
     }
-    let database = builder().open(&file).map_err(|error| explain(error, &file))?;
+    let database = builder(cache_bytes).open(&file).map_err(|error| explain(error, &file))?;
     check_format(&database, &file)?;
     Ok(database)
 }
@@ -100,7 +97,8 @@ pub(super) fn open_file(dir: &Path) -> Result<Database, OpenError> {
 pub(super) fn open_backend(backend: impl StorageBackend) -> Result<Database, OpenError> {
     let name = Path::new("(storage backend)");
     let is_new = backend.len().map_err(|source| OpenError::Io { file: name.into(), source })? == 0;
-    let database = builder().create_with_backend(backend).map_err(|error| explain(error, name))?;
+    let database =
+        builder(Tuning::default().cache_bytes).create_with_backend(backend).map_err(|error| explain(error, name))?;
     if is_new {
         create_tables(&database, FORMAT_VERSION).map_err(|error| explain_any(error, name))?;
     }
@@ -111,12 +109,12 @@ pub(super) fn open_backend(backend: impl StorageBackend) -> Result<Database, Ope
 /// Prepares a database beside `file`, then puts it in place durably.
 fn create(dir: &Path, file: &Path) -> Result<(), OpenError> {
     let draft = file.with_extension("redb.new");
-    let database = match builder().create(&draft) {
+    let database = match Database::create(&draft) {
         Err(error @ DatabaseError::DatabaseAlreadyOpen) => return Err(explain(error, file)),
         // A crash during an earlier first start left half a file, which nobody has ever used.
         Err(_) if draft.exists() => fs::remove_file(&draft)
             .map_err(|source| OpenError::Io { file: draft.clone(), source })
-            .and_then(|()| builder().create(&draft).map_err(|error| explain(error, &draft))),
+            .and_then(|()| Database::create(&draft).map_err(|error| explain(error, &draft))),
         other => other.map_err(|error| explain(error, &draft)),
     }?;
     create_tables(&database, FORMAT_VERSION).map_err(|error| explain_any(error, &draft))?;
@@ -129,9 +127,9 @@ fn create(dir: &Path, file: &Path) -> Result<(), OpenError> {
     in_place().map_err(|source| OpenError::Io { file: file.into(), source })
 }
 
-fn builder() -> Builder {
+fn builder(cache_bytes: usize) -> Builder {
     let mut builder = Database::builder();
-    builder.set_cache_size(CACHE_BYTES);
+    builder.set_cache_size(cache_bytes);
     builder
 }
 

@@ -122,6 +122,24 @@ fn files_win_over_what_was_persisted_and_ttl_states_survive() {
 }
 
 #[test]
+fn a_refused_definition_is_named_and_what_cannot_be_restored_is_only_logged() {
+    let orphan = || CheckSpec { service_id: "nope".into(), name: "orphan".into(), ..ttl("o", 100) };
+    let script = CheckSpec::new("s", CheckKind::Script { args: vec!["true".into()] });
+    let service = ServiceSpec { service: service("web", &[]), checks: vec![script.clone()], token: String::new() };
+    let from_files = |services, checks| Input::Load {
+        config: Definitions { services, checks },
+        persisted: Persisted { checks: vec![script.clone()], ..Persisted::default() },
+    };
+    let refusal = |input| World::new().step(input).expect("it replies").map_err(|refusal| refusal.to_string());
+    let disabled = "Failed to register service \"web\": Scripts are disabled on this agent; to enable, configure \
+        'enable_script_checks' or 'enable_local_script_checks' to true";
+    assert_eq!(refusal(from_files(vec![service], vec![orphan()])), Err(disabled.to_owned()), "services come first");
+    let missing = "Failed to register check 'orphan': ServiceID \"nope\" does not exist";
+    assert_eq!(refusal(from_files(Vec::new(), vec![orphan()])), Err(missing.to_owned()));
+    assert_eq!(refusal(from_files(Vec::new(), Vec::new())), Ok(()));
+}
+
+#[test]
 fn a_reload_replaces_what_files_defined_and_keeps_the_rest() {
     let mut world = World::new();
     let spec = |id: &str, checks| ServiceSpec { service: service(id, &[]), checks, token: String::new() };

@@ -98,6 +98,17 @@ fn output_can_be_discarded() {
 }
 
 #[test]
+fn output_can_be_discarded_from_now_on() {
+    let mut world = World::new();
+    world.add_check(ttl("c", 10));
+    world.ttl("c", Passing, "kept");
+    world.step(Input::Adjust { node_meta: BTreeMap::new(), discard_check_output: true });
+    assert_eq!(world.check("c"), (Passing, "kept".into()));
+    world.ttl("c", Warning, "secret");
+    assert_eq!(world.check("c"), (Warning, String::new()));
+}
+
+#[test]
 fn a_service_that_is_critical_for_too_long_is_removed() {
     let mut world = World::new();
     let check = CheckSpec { deregister_critical_service_after_ms: 90_000, ..ttl("c", 10_000) };

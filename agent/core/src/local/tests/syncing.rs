@@ -44,6 +44,39 @@ fn a_removed_node_comes_back_whole() {
 }
 
 #[test]
+fn new_metadata_of_the_node_go_to_the_catalog_at_once() {
+    let mut world = World::new();
+    world.add_service("web", vec![]);
+    let node_meta = BTreeMap::from([("rack".to_owned(), "2".to_owned())]);
+    let adjust = || Input::Adjust { node_meta: node_meta.clone(), discard_check_output: false };
+    assert_eq!(world.step(adjust()), Some(Ok(())));
+    assert_eq!(world.catalog.nodes["n1"].meta, node_meta);
+    let writes = world.writes.len();
+    world.step(adjust());
+    assert_eq!(world.writes.len(), writes, "metadata that are as they were are not written");
+}
+
+#[test]
+fn metadata_that_change_while_the_node_is_written_are_written_again() {
+    let mut world = World::new();
+    world.add_service("web", vec![]);
+    let adjust = |rack: &str| Input::Adjust {
+        node_meta: BTreeMap::from([("rack".to_owned(), rack.to_owned())]),
+        discard_check_output: false,
+    };
+    let outputs = world.local.step(world.now, adjust("1"));
+    let sync = outputs.into_iter().find_map(|output| {
+        let Output::Sync { id, commands } = output else { return None };
+        Some((id, commands))
+    });
+    let (id, commands) = sync.expect("the node is written");
+    world.step(adjust("2"));
+    let results = commands.into_iter().map(|command| world.write(command)).collect();
+    world.step(Input::SyncDone { id, results });
+    assert_eq!(world.catalog.nodes["n1"].meta["rack"], "2");
+}
+
+#[test]
 fn the_catalog_decides_the_tags_where_it_may() {
     for (enable_tag_override, expected) in [(true, "theirs"), (false, "ours")] {
         let mut world = World::new();

@@ -53,7 +53,7 @@ impl Write<'_> {
         self.state.services.remove(&(node.clone(), record.id.clone()));
         self.state.services_by_name.remove(&(name.clone(), node.clone(), record.id.clone()));
         self.state.indexes.services = self.index;
-        self.mark_node(node);
+        self.mark_node_services(node);
         self.mark_service(&name);
         self.mark_service_names();
     }

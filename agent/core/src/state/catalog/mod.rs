@@ -1,7 +1,8 @@
 //! Nodes, services and checks: their rules and queries.
 //!
 //! Node and service names are found whatever their case. A query's index moves
-//! exactly when what it answers may have changed; it is never zero.
+//! exactly when what it answers may have changed (that of [`State::node_services`]
+//! sometimes also when a check has); it is never zero.
 //! [`queries`] reads, [`register`] and [`deregister`] change; this file holds
 //! what they share: how to walk a node or a service, and what a change marks.
 
@@ -61,9 +62,19 @@ impl Write<'_> {
     /// Something of a node changed. `node` is folded and registered.
     fn mark_node(&mut self, node: &NodeName) {
         self.state.node_indexes.insert(node.clone(), self.index);
-        self.touched.insert(Topic::Node(node.clone()));
+        self.touch_node(node, Topic::Node);
+    }
+
+    /// A node's own record or an instance on it changed. `node` is folded and registered.
+    fn mark_node_services(&mut self, node: &NodeName) {
+        self.mark_node(node);
+        self.touch_node(node, Topic::NodeServices);
+    }
+
+    fn touch_node(&mut self, node: &NodeName, topic: fn(String) -> Topic) {
+        self.touched.insert(topic(node.clone()));
         if let Some(id) = self.state.nodes.get(node).map(|record| fold_name(&record.id)).filter(|id| !id.is_empty()) {
-            self.touched.insert(Topic::Node(id));
+            self.touched.insert(topic(id));
         }
     }
 
@@ -71,7 +82,7 @@ impl Write<'_> {
     fn mark_node_record(&mut self, node: &NodeName) {
         self.state.indexes.nodes = self.index;
         self.touched.insert(Topic::Nodes);
-        self.mark_node(node);
+        self.mark_node_services(node);
         self.mark_services_of(node);
     }
 
@@ -80,9 +91,12 @@ impl Write<'_> {
         self.state.indexes.nodes = self.index;
         self.state.indexes.node_extinction = self.index;
         self.touched.insert(Topic::Nodes);
-        self.touched.insert(Topic::Node(fold_name(&record.name)));
-        if !record.id.is_empty() {
-            self.touched.insert(Topic::Node(fold_name(&record.id)));
+        let topics: [fn(String) -> Topic; 2] = [Topic::Node, Topic::NodeServices];
+        for topic in topics {
+            self.touched.insert(topic(fold_name(&record.name)));
+            if !record.id.is_empty() {
+                self.touched.insert(topic(fold_name(&record.id)));
+            }
         }
     }
 

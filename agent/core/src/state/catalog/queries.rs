@@ -113,14 +113,17 @@ impl State {
         checks
     }
 
-    /// A node with its instances, by id. Topic: `Node`.
+    /// A node with its instances, by id. Topic: `NodeServices`.
+    ///
+    /// What it answers moves the node's index and one of the tables'. The former also moves with checks, the latter with
+    /// other nodes: the older of them comes closest to the change that was asked about, and is never before it.
     pub fn node_services(&self, name_or_id: &str) -> Answer<Option<(Arc<Node>, Vec<Arc<Service>>)>> {
         let Answer { index, value } = self.node(name_or_id);
         let value = value.map(|node| {
             let services = self.services_on(&node.name);
             (node, services)
         });
-        Answer { index, value }
+        Answer { index: index.min(self.indexes.nodes.max(self.indexes.services)).max(1), value }
     }
 
     /// All checks on a node, by id. Topic: `Node`.

@@ -180,7 +180,7 @@ impl Write<'_> {
         self.state.services.insert((node.clone(), record.id.clone()), record.clone());
         self.state.services_by_name.insert((name.clone(), node.clone(), record.id.clone()), record.clone());
         self.state.indexes.services = self.index;
-        self.mark_node(node);
+        self.mark_node_services(node);
         self.mark_service(&name);
         if relabelled {
             self.mark_service_names();

@@ -179,7 +179,7 @@ fn an_index_moves_only_with_what_was_asked() {
     let db: Ask = |t| t.state.health_instances("db", &[]).index;
     let names: Ask = |t| t.state.service_list(&none()).index;
     let nodes: Ask = |t| t.state.node_list(&none()).index;
-    let n1: Ask = |t| t.state.node_services("n1").index;
+    let n1: Ask = |t| t.state.node_checks("n1").index;
     let absent: Ask = |t| t.state.service_instances("absent", &[]).index;
     let node_check: Act = |t| t.add(registration(node("n1"), None, vec![check("serfHealth", "", Critical)]));
     let service_check: Act = |t| t.add(registration(node("n1"), None, vec![check("wc", "w1", Critical)]));
@@ -203,6 +203,29 @@ fn an_index_moves_only_with_what_was_asked() {
         act(&mut trial);
         let moved: Vec<bool> = asks.iter().zip(before).map(|(ask, before)| ask(&trial) > before).collect();
         assert_eq!(moved, expected, "web, db, names, nodes, n1, absent after {what}");
+    }
+}
+
+#[test]
+fn who_asks_for_a_nodes_services_sleeps_through_its_checks() {
+    let mut trial = world();
+    let checked = |status| registration(node("n1"), None, vec![check("serfHealth", "", status)]);
+    trial.add(checked(Critical));
+    let before = trial.state.node_services("n1").index;
+    trial.add(checked(Passing));
+    assert!(trial.touched(&Topic::node("n1")) && !trial.touched(&Topic::node_services("n1")));
+    assert_eq!(trial.state.node_services("n1").index, before);
+
+    let acts: [fn(&mut Trial); 4] = [
+        |trial| trial.add(registration(node("n1"), Some(service("new", "new")), vec![])),
+        |trial| trial.deregister("n1", Some("new"), None),
+        |trial| trial.add(registration(Node { address: "1.1.1.1".into(), ..node("n1") }, None, vec![])),
+        |trial| trial.deregister("n1", None, None),
+    ];
+    for act in acts {
+        act(&mut trial);
+        assert!(trial.touched(&Topic::node_services("N1")));
+        assert_eq!(trial.state.node_services("n1").index, trial.index);
     }
 }
 

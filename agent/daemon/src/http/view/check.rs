@@ -6,13 +6,16 @@ use agent_core::duration;
 use agent_core::state::tables::{Check, CheckDefinition, Index};
 use serde::{Serialize, Serializer};
 
-use super::is_false;
+use super::{is_false, some_tags};
 
 /// A check as the catalog prints it, and the agent under `/v1/agent/checks`.
 pub type CheckView<'a> = Printed<'a, &'a [String], DefinitionView<'a>>;
 
 /// A check as `/v1/agent/health/service` prints it: without type and tags, with a definition that is spelled out and empty.
 pub type AgentCheckView<'a> = Printed<'a, Option<&'a [String]>, SpelledOutDefinition>;
+
+/// A check as the result of a transaction: with `null` instead of no tags.
+pub type TxnCheckView<'a> = Printed<'a, Option<&'a [String]>, DefinitionView<'a>>;
 
 /// A check, whatever its tags and its definition look like.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -62,11 +65,17 @@ impl<'a> CheckView<'a> {
     }
 }
 
+impl<'a> TxnCheckView<'a> {
+    /// A check of the catalog.
+    pub fn new(check: &'a Check) -> Self {
+        Printed::of(check, some_tags(&check.service_tags), DefinitionView::new(&check.definition))
+    }
+}
+
 impl<'a> AgentCheckView<'a> {
     /// A check of this agent.
     pub fn new(check: &'a Check) -> Self {
-        let tags = Some(&*check.service_tags).filter(|tags| !tags.is_empty());
-        let printed = Printed::of(check, tags, SpelledOutDefinition::EMPTY);
+        let printed = Printed::of(check, some_tags(&check.service_tags), SpelledOutDefinition::EMPTY);
         Printed { r#type: "", create_index: 0, modify_index: 0, ..printed }
     }
 }

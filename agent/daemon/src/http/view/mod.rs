@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-pub use check::{AgentCheckView, CheckView};
+pub use check::{AgentCheckView, CheckView, TxnCheckView};
 pub use coordinate::CoordinateView;
 pub use member::MemberView;
 pub use node::NodeView;
@@ -40,6 +40,11 @@ impl<V: Serialize> Serialize for ById<'_, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(id, view)| (id, view)))
     }
+}
+
+/// Tags, unless there are none.
+fn some_tags(tags: &[String]) -> Option<&[String]> {
+    Some(tags).filter(|tags| !tags.is_empty())
 }
 
 fn is_false(flag: &bool) -> bool {

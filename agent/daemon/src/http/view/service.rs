@@ -8,7 +8,7 @@ use agent_core::state::tables::{Check, Index, Service, ServiceAddress, Weights};
 use serde::{Serialize, Serializer};
 
 use super::proxy::{ConnectView, ProxyView, Style};
-use super::{CheckView, NodeView, NullWhenEmpty};
+use super::{CheckView, NodeView, NullWhenEmpty, some_tags};
 
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -57,7 +57,7 @@ pub struct ServiceView<'a> {
     #[serde(rename = "ID")]
     id: &'a str,
     service: &'a str,
-    tags: &'a [String],
+    tags: Option<&'a [String]>,
     address: &'a str,
     #[serde(skip_serializing_if = "AddressesView::is_empty")]
     tagged_addresses: AddressesView<'a>,
@@ -78,7 +78,7 @@ impl<'a> ServiceView<'a> {
             kind: &service.kind,
             id: &service.id,
             service: &service.name,
-            tags: &service.tags,
+            tags: Some(&service.tags),
             address: &service.address,
             tagged_addresses: AddressesView(&service.tagged_addresses),
             meta: NullWhenEmpty(&service.meta),
@@ -90,6 +90,11 @@ impl<'a> ServiceView<'a> {
             create_index: service.create_index,
             modify_index: service.modify_index,
         }
+    }
+
+    /// The result of a transaction: `null` instead of no tags.
+    pub fn in_txn(service: &'a Service) -> Self {
+        ServiceView { tags: some_tags(&service.tags), ..ServiceView::new(service) }
     }
 }
 

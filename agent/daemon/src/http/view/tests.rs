@@ -6,7 +6,9 @@ use agent_core::state::catalog::{HealthInstance, Instance};
 use agent_core::state::tables::{Check, CheckDefinition, Node, Service, ServiceAddress, Status, Weights};
 use serde::Serialize;
 
-use super::{AgentCheckView, AgentServiceView, CatalogServiceView, CheckView, HealthView, NodeView, ServiceView};
+use super::{
+    AgentCheckView, AgentServiceView, CatalogServiceView, CheckView, HealthView, NodeView, ServiceView, TxnCheckView,
+};
 
 #[test]
 fn a_node() {
@@ -67,6 +69,9 @@ fn an_instance_with_its_health() {
 fn a_bare_instance_beside_its_node() {
     let expected = r#"{"ID":"s","Service":"s","Tags":[],"Address":"","Meta":null,"Port":80,"Weights":{"Passing":1,"Warning":1},"EnableTagOverride":true,"Proxy":{"MeshGateway":{},"Expose":{}},"Connect":{},"CreateIndex":133,"ModifyIndex":161}"#;
     assert_eq!(json(ServiceView::new(&bare_service())), expected);
+    let in_txn = expected.replace("\"Tags\":[]", "\"Tags\":null");
+    assert_eq!(json(ServiceView::in_txn(&bare_service())), in_txn);
+    assert_eq!(json(ServiceView::in_txn(&full_service())), json(ServiceView::new(&full_service())));
 }
 
 #[test]
@@ -92,6 +97,8 @@ fn a_check_with_a_definition_for_others_to_run() {
     };
     let expected = r#"{"Node":"x","CheckID":"c4","Name":"","Status":"warning","Notes":"","Output":"","ServiceID":"","ServiceName":"","ServiceTags":[],"Type":"http","Definition":{"Interval":"10s","Timeout":"5s","DeregisterCriticalServiceAfter":"1h30m0s","HTTP":"http://x","TLSSkipVerify":true,"Header":{"a":["b"]},"Method":"GET"},"CreateIndex":141,"ModifyIndex":141}"#;
     assert_eq!(json(CheckView::new(&check)), expected);
+    let in_txn = expected.replace("\"ServiceTags\":[]", "\"ServiceTags\":null");
+    assert_eq!(json(TxnCheckView::new(&check)), in_txn);
 }
 
 #[test]
