@@ -108,3 +108,7 @@ bench *ARGS:
 # Everything of a release for x86_64 and aarch64 into dist/, built and checked (see cross/README.md). As root.
 cross *ARCHITECTURES:
     cross/build {{ARCHITECTURES}}
+
+# Build the commit again in another folder and compare with dist/, byte for byte. As root.
+reproduce *ARCHITECTURES:
+    cross/reproduce {{ARCHITECTURES}}

@@ -8,114 +8,28 @@ then counted within the guest's addresses, and times are left out.
 """
 
 import datetime
-import http.client
-import json
 import os
 import platform
 import random
 import re
 import resource
-import signal
-import socket
-import struct
-import subprocess
 import sys
 import tempfile
 import time
+
+from agent import NETWORK, Agent
 
 MEMBERS = 100
 SERVICES = 50
 SETTLE_S = 30
 WATCHED_S = 60
-PATIENCE_S = 120
 LIMIT_BYTES = 32_000_000
 GROWTH_BYTES = 1_000_000
 # Between two turns of the soak, about fifteen requests each.
 TURN_S = 0.05
 # Files an agent under soak may open beyond those it has open when it begins.
 FILES_HEADROOM = 16
-# A guest of qemu lies below this, and qemu itself above.
-GUEST_END = 1 << 46
-RANDOM = random.Random()
-NETWORK = RANDOM.randrange(1, 250)
 HERE = os.path.dirname(os.path.abspath(__file__))
-
-
-class Agent:
-    """One process with a data folder and an address of its own."""
-
-    count = 0
-
-    def __init__(self, command, folder, arguments):
-        Agent.count += 1
-        self.address = f"127.90.{NETWORK}.{Agent.count}"
-        self.folder = os.path.join(folder, self.address)
-        os.mkdir(self.folder)
-        self.log = os.path.join(self.folder, "log")
-        self.name = f"n{Agent.count}"
-        own = [f"-node={self.name}", f"-bind={self.address}", f"-client={self.address}", f"-data-dir={self.folder}/data"]
-        self.is_emulated = command[0].startswith("qemu-")
-        self.began = time.monotonic()
-        with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([*command, "agent", *own, *arguments], stdout=log, stderr=log)
-
-    def request(self, method, path, body=None):
-        connection = http.client.HTTPConnection(self.address, 8500, timeout=30)
-        try:
-            connection.request(method, path, body if body is None or isinstance(body, str) else json.dumps(body))
-            answer = connection.getresponse()
-            text = answer.read()
-            if answer.status != 200:
-                raise OSError(f"{method} {path}: {answer.status} {text[:300]!r}")
-            return text
-        finally:
-            connection.close()
-
-    def get(self, path):
-        return json.loads(self.request("GET", path))
-
-    def wait(self, what, holds):
-        """Asks until it holds; the agent may not even listen yet."""
-        end = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                if holds():
-                    return time.monotonic() - self.began
-            except (OSError, http.client.HTTPException):
-                pass
-            if self.process.poll() is not None or time.monotonic() > end:
-                with open(self.log, encoding="utf-8", errors="replace") as log:
-                    sys.exit(f"{self.address} never became {what}:\n{log.read()[-3000:]}")
-            time.sleep(0.005)
-
-    def wait_for_leader(self):
-        return self.wait("part of a cluster with a leader", lambda: self.get("/v1/status/leader"))
-
-    def usage(self):
-        """CPU seconds, bytes written to the disk, resident and anonymous bytes."""
-        of = f"/proc/{self.process.pid}/"
-        with open(of + "stat") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        with open(of + "io") as io:
-            written = int(re.search(r"^write_bytes: (\d+)", io.read(), re.M)[1])
-        resident = anonymous = 0
-        with open(of + "smaps") as smaps:
-            for line in smaps:
-                if found := re.match(r"([0-9a-f]+)-[0-9a-f]+ ", line):
-                    counts = not self.is_emulated or int(found[1], 16) < GUEST_END
-                elif counts and line.startswith("Rss:"):
-                    resident += 1024 * int(line.split()[1])
-                elif counts and line.startswith("Anonymous:"):
-                    anonymous += 1024 * int(line.split()[1])
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK"), written, resident, anonymous
-
-    def end(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(20)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
 
 
 def service(number):
@@ -149,7 +63,10 @@ def rows(kinds, measured, *columns):
 
 
 def measure(dist, architectures):
-    version = next(found[1] for name in sorted(os.listdir(dist)) if (found := re.match(r"lictor-(.*)-\w+-unknown-linux-musl-full$", name)))
+    found = [re.match(r"lictor-(.*)-\w+-unknown-linux-musl-full$", name) for name in (os.listdir(dist) if os.path.isdir(dist) else ())]
+    version = next((name[1] for name in found if name), None)
+    if version is None:
+        sys.exit(f"{dist} has no binaries of a release: make them with `just cross`")
     builds = [(architecture, flavour) for architecture in architectures for flavour in ("full", "edge")]
     kinds = [(*build, profile) for build in builds for profile in ("default", "edge")]
     path = lambda architecture, flavour: os.path.join(dist, f"lictor-{version}-{architecture}-unknown-linux-musl-{flavour}")
@@ -209,16 +126,6 @@ def measure(dist, architectures):
     print(page)
 
 
-def look_up(address, name):
-    """A question for the A records of a name, and how many came."""
-    question = b"".join(bytes([len(label)]) + label.encode() for label in name.split(".")) + b"\0"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asker:
-        asker.settimeout(10)
-        asker.sendto(struct.pack("!6H", RANDOM.randrange(65536), 0x0100, 1, 0, 0, 0) + question + struct.pack("!2H", 1, 1), (address, 8600))
-        answer = asker.recv(4096)
-    return struct.unpack("!H", answer[6:8])[0]
-
-
 def limited(name):
     """A new memory cgroup (version 1 or 2) of the limit."""
     root = "/sys/fs/cgroup"
@@ -247,15 +154,19 @@ def churn(server, client, turn):
         agent.request("PUT", f"/v1/agent/check/{('fail', 'warn', 'pass')[turn % 3]}/check-{number}")
         if turn % 5 == 0:
             agent.request("PUT", f"/v1/agent/service/deregister/web-{(number + SERVICES // 2) % SERVICES}")
-        agent.request("PUT", f"/v1/kv/soak/{turn % 500}", "x" * RANDOM.randrange(2000))
+        agent.request("PUT", f"/v1/kv/soak/{turn % 500}", "x" * random.randrange(2000))
         agent.get(f"/v1/kv/soak/{turn % 500}")
         agent.get(f"/v1/health/service/web-{number}")
-        assert look_up(agent.address, "consul.service.consul") == 1, "the server is in DNS"
-        look_up(agent.address, f"web-{number}.service.consul")
+        assert agent.look_up("consul.service.consul") == 1, "the server is in DNS"
+        agent.look_up(f"web-{number}.service.consul")
 
 
 def soak(binary, minutes):
     """Whether a server and a client, each under the limit and with few open files, live through it without growing."""
+    if not os.access(binary, os.X_OK):
+        sys.exit(f"{binary} can't be run")
+    if os.geteuid() != 0:
+        sys.exit("a memory cgroup takes root")
     agents, groups = [], []
     with tempfile.TemporaryDirectory(prefix="lictor-soak-") as folder:
         try:

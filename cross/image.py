@@ -1,8 +1,8 @@
-"""image.py BINARY ARCHITECTURE VERSION EPOCH OUT: an OCI image of one layer, as an archive that `docker load` takes.
+"""image.py BINARY ARCHITECTURE VERSION EPOCH AUTHORITIES OUT: an OCI image of one layer, as an archive that `docker load` takes.
 
 Made without a daemon: an OCI image layout (image-spec 1.1) with the `manifest.json` that older Dockers look for. The
-root holds the binary, under Consul's names too, the folders that Consul's image has, and who may own them. The same
-inputs give the same bytes.
+root holds the binary, under Consul's names too, the folders that Consul's image has, who may own them, and the
+certificate authorities that checks by HTTPS trust. The same inputs give the same bytes.
 """
 
 import gzip
@@ -13,7 +13,8 @@ import sys
 import tarfile
 import time
 
-# Consul's image runs the agent as this user, so volumes that were its stay readable.
+# Consul's image runs the agent as this user, so volumes that were its stay readable. It starts as root, as this one does, to make
+# the volumes its user's: the entrypoint does that and then runs the agent as this user.
 USER, GROUP = 100, 1000
 
 PASSWD = f"root:x:0:0:root:/:/nonexistent\nconsul:x:{USER}:{GROUP}:consul:/consul:/nonexistent\n"
@@ -49,10 +50,10 @@ class Tar:
         return self.bytes.getvalue()
 
 
-def root(binary, epoch):
+def root(binary, authorities, epoch):
     """The layer: what the container sees."""
     tar = Tar(epoch)
-    for name in ["bin", "etc", "usr", "usr/local", "usr/local/bin"]:
+    for name in ["bin", "etc", "etc/ssl", "etc/ssl/certs", "usr", "usr/local", "usr/local/bin"]:
         tar.folder(name)
     tar.folder("tmp", mode=0o1777)
     for name in ["consul", "consul/config", "consul/data"]:
@@ -62,13 +63,14 @@ def root(binary, epoch):
     tar.link("usr/local/bin/docker-entrypoint.sh", "/bin/lictor")
     tar.file("etc/passwd", PASSWD.encode())
     tar.file("etc/group", GROUPS.encode())
+    tar.file("etc/ssl/certs/ca-certificates.crt", authorities)
     return tar.finish()
 
 
-def main(path, architecture, version, epoch, out):
+def main(binary, architecture, version, epoch, authorities, out):
     epoch = int(epoch)
-    with open(path, "rb") as file:
-        layer = root(file.read(), epoch)
+    with open(binary, "rb") as program, open(authorities, "rb") as certificates:
+        layer = root(program.read(), certificates.read(), epoch)
     blobs = {}
 
     def blob(content, media_type):
@@ -86,7 +88,6 @@ def main(path, architecture, version, epoch, out):
             "architecture": architecture,
             "os": "linux",
             "config": {
-                "User": f"{USER}:{GROUP}",
                 "Entrypoint": ["docker-entrypoint.sh"],
                 "Cmd": ["agent", "-dev", "-client", "0.0.0.0"],
                 "Env": ["PATH=/usr/local/bin:/bin"],
