@@ -7,12 +7,15 @@ use agent_core::Instant;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+/// Longer than any stream of a pool may take.
+const TCP_GIVES_UP: Duration = Duration::from_secs(60);
+
 /// How a network and its hosts behave. The default is a good one.
 #[derive(Debug)]
 pub struct Weather {
     /// What decides.
     pub rng: StdRng,
-    /// The share of datagrams that are lost.
+    /// The share of packets that are lost: datagrams for good, those of streams until they are sent again.
     pub loss: f64,
     /// The time a message takes at least.
     pub latency_min: Duration,
@@ -56,6 +59,27 @@ impl Weather {
     pub fn loses(&mut self, from: usize, to: usize) -> bool {
         let is_unlucky = self.loss > 0.0 && self.rng.random::<f64>() < self.loss;
         is_unlucky || !self.connects(from, to) || self.blocked.contains(&from) || self.blocked.contains(&to)
+    }
+
+    /// How much longer a stream takes to carry a message because packets are lost; with `connects`, to be opened first.
+    ///
+    /// TCP's way: a lost SYN is sent again after one second, data after 200 ms, each time after twice as long.
+    pub fn resent(&mut self, connects: bool) -> Duration {
+        const SYN: Duration = Duration::from_secs(1);
+        const DATA: Duration = Duration::from_millis(200);
+        // There and back again to connect; that data arrived is not waited for.
+        let opened = if connects { self.tries(SYN, 2) } else { Duration::ZERO };
+        opened + self.tries(DATA, 1)
+    }
+
+    /// How long it takes until as many packets in a row as are needed come through.
+    fn tries(&mut self, first: Duration, packets: i32) -> Duration {
+        let (mut waited, mut wait) = (Duration::ZERO, first);
+        while self.loss > 0.0 && waited < TCP_GIVES_UP && self.rng.random::<f64>() >= (1.0 - self.loss).powi(packets) {
+            waited += wait;
+            wait *= 2;
+        }
+        waited
     }
 
     /// Whether one member can reach another at all.

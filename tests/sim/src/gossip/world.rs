@@ -40,6 +40,8 @@ pub struct World {
     /// When each member's next wake-up is queued for.
     wakes: Vec<Option<Instant>>,
     requests: BTreeMap<RequestId, (usize, StreamId)>,
+    /// Streams that were opened, by whom, and until when an answer is waited for.
+    streams: BTreeMap<(usize, StreamId), Instant>,
     events: Vec<(Instant, usize, Event)>,
     notes: Vec<(usize, Note)>,
     digest: u64,
@@ -71,6 +73,7 @@ impl World {
             next: 0,
             wakes: Vec::new(),
             requests: BTreeMap::new(),
+            streams: BTreeMap::new(),
             events: Vec::new(),
             notes: Vec::new(),
             digest: 0xcbf2_9ce4_8422_2325,
@@ -239,20 +242,26 @@ impl World {
                     self.send(to, Arrival::Datagram { from, bytes });
                 }
             }
-            Output::OpenStream { stream, to, bytes, timeout: _ } => {
+            Output::OpenStream { stream, to, bytes, timeout } => {
                 self.note(2, bytes.len() as u64);
                 match self.number_of(to).filter(|to| !self.down.contains(to) && self.weather.connects(number, *to)) {
-                    Some(to) => self.send(to, Arrival::Request { from: number, stream, bytes: body_of(&bytes) }),
+                    Some(to) => {
+                        self.streams.insert((number, stream), self.now + timeout);
+                        let request = Arrival::Request { from: number, stream, bytes: body_of(&bytes) };
+                        self.send_by_stream((number, stream), to, request, true);
+                    }
                     None => self.send(number, Arrival::Failed { stream }),
                 }
             }
             Output::Reply { request, bytes } => {
                 if let Some((to, stream)) = self.requests.remove(&request) {
-                    self.send(to, Arrival::Answer { stream, bytes: body_of(&bytes) });
+                    let answer = Arrival::Answer { stream, bytes: body_of(&bytes) };
+                    self.send_by_stream((to, stream), to, answer, false);
                 }
             }
             Output::Close { request } => {
                 if let Some((to, stream)) = self.requests.remove(&request) {
+                    self.streams.remove(&(to, stream));
                     self.send(to, Arrival::Failed { stream });
                 }
             }
@@ -266,6 +275,21 @@ impl World {
 
     fn send(&mut self, to: usize, arrival: Arrival) {
         let at = self.now + self.weather.latency(to);
+        self.push(at, to, arrival);
+    }
+
+    /// Sends what a stream carries, unless whoever opened it has given it up by then.
+    fn send_by_stream(&mut self, opened: (usize, StreamId), to: usize, arrival: Arrival, connects: bool) {
+        let Some(deadline) = self.streams.get(&opened).copied() else { return };
+        let at = self.now + self.weather.resent(connects) + self.weather.latency(to);
+        let is_late = at > deadline;
+        if is_late || !connects {
+            self.streams.remove(&opened);
+        }
+        if is_late {
+            let (opener, stream) = opened;
+            return self.push(deadline, opener, Arrival::Failed { stream });
+        }
         self.push(at, to, arrival);
     }
 
