@@ -106,6 +106,25 @@ fn nobody_is_given_up_for_lost_datagrams() {
     assert_eq!(world.falsely_failed(Instant::START).0.len(), 0);
 }
 
+/// Small pools are hit harder: few others help, and a suspicion that nobody has to confirm is short.
+#[test]
+fn nobody_is_given_up_in_a_small_pool_on_a_lossy_network() {
+    const POOLS: u64 = 200;
+    for (count, percent) in [(2, 20), (3, 20), (5, 20), (3, 30)] {
+        let (mut given_up, mut suspicions) = (0, 0);
+        for seed in 0..POOLS {
+            let mut world = World::settled(count, Weather { loss: f64::from(percent) / 100.0, ..Weather::good(seed) });
+            world.run(seconds(60));
+            given_up += usize::from(!world.falsely_failed(Instant::START).0.is_empty());
+            suspicions += world.up().map(|number| world.member(number).counters().suspicions).sum::<u64>();
+        }
+        println!(
+            "{count:>6} members, {percent} % loss: {suspicions} suspicions in {POOLS} pools, {given_up} gave up somebody"
+        );
+        assert_eq!(given_up, 0);
+    }
+}
+
 #[test]
 fn slow_members_do_not_take_others_down() {
     let mut weather = Weather::good(3);

@@ -212,9 +212,14 @@ impl Timing {
     }
 
     /// How often a rumour is passed on by each member of a pool of `members`.
+    ///
+    /// More often than memberlist does in a pool so small that a round reaches all others: there they hear it that many
+    /// times each, not all together. Few pass it on, and none of them is left out when packets are lost.
     pub fn retransmissions(&self, members: usize) -> u32 {
         let digits = ((members + 1) as f64).log10().ceil() as u32;
-        self.retransmit_mult * digits
+        let others = members.saturating_sub(1);
+        let listeners = if others <= self.gossip_nodes { others.max(1) as u32 } else { 1 };
+        self.retransmit_mult * digits.max(listeners)
     }
 
     /// The time between two full exchanges in a pool of `members`: longer in large pools.
@@ -242,10 +247,15 @@ mod tests {
 
     #[test]
     fn published_counts() {
-        assert_eq!([1, 8, 9, 99, 100, 1000].map(|members| Timing::LAN.retransmissions(members)), [4, 4, 4, 8, 12, 16]);
+        assert_eq!([5, 8, 9, 99, 100, 1000].map(|members| Timing::LAN.retransmissions(members)), [4, 4, 4, 8, 12, 16]);
         assert_eq!([1, 3, 4, 100].map(|members| Timing::LAN.confirmations(members)), [0, 0, 2, 2]);
         let every = [32, 33, 64, 65, 1000].map(|members| Timing::LAN.exchange_every(members).as_secs());
         assert_eq!(every, [30, 60, 60, 90, 180]);
+    }
+
+    #[test]
+    fn a_tiny_pool_hears_everything_four_times_each() {
+        assert_eq!([1, 2, 3, 4].map(|members| Timing::LAN.retransmissions(members)), [4, 4, 8, 12]);
     }
 
     #[test]

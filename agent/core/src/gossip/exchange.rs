@@ -7,6 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rand::RngExt;
 
@@ -38,6 +39,8 @@ pub(super) enum StreamUse {
     Exchange(SocketAddr),
     /// A probe, with its number.
     Ping(u32),
+    /// What a suspected member has to say, for as long as it is waited for.
+    Objection(Duration),
     /// Messages that must arrive; the answer does not matter.
     Deliver,
 }
@@ -150,11 +153,16 @@ impl Gossip {
         match request {
             Request::Exchange(theirs) => Some(self.answer_exchange(now, theirs)),
             Request::Ping { target, source: _, messages } => {
-                messages.iter().for_each(|message| self.receive(now, from, message));
-                self.is_me(&target).then(|| Answer::Ack { messages: self.queue.peek(STREAM_RUMOURS_MAX) })
+                messages.iter().for_each(|message| self.receive(now, None, message));
+                self.is_me(&target).then(|| {
+                    // Whoever suspects us of what we refuted long ago learns it here, though it is no rumour any more.
+                    let mut messages: Vec<Vec<u8>> = self.objection().iter().map(Message::encode).collect();
+                    messages.extend(self.queue.peek(STREAM_RUMOURS_MAX));
+                    Answer::Ack { messages }
+                })
             }
             Request::Deliver { messages } => {
-                messages.iter().for_each(|message| self.receive(now, from, message));
+                messages.iter().for_each(|message| self.receive(now, None, message));
                 Some(Answer::Ack { messages: Vec::new() })
             }
         }
@@ -207,10 +215,11 @@ impl Gossip {
             }
             (Ok(Answer::Exchange(theirs)), StreamUse::Exchange(_)) => self.merge(now, theirs, true),
             (Ok(Answer::Ack { messages }), StreamUse::Ping(seq)) => {
-                // What comes back was asked for, so its sender needs no further check.
-                let from = self.config.address;
-                messages.iter().for_each(|message| self.receive(now, from, message));
+                messages.iter().for_each(|message| self.receive(now, None, message));
                 self.hear_stream_ack(seq);
+            }
+            (Ok(Answer::Ack { messages }), StreamUse::Objection(_)) => {
+                messages.iter().for_each(|message| self.receive(now, None, message));
             }
             (Ok(Answer::Refused(reason)), stream_use) => self.give_up_stream(stream_use, &reason),
             (Err(refusal), stream_use) => {
@@ -238,8 +247,8 @@ impl Gossip {
                     self.note_once(Note::ExchangeFailed { address, reason: reason.to_owned() });
                 }
             }
-            // A probe is judged by its own timer.
-            StreamUse::Ping(_) | StreamUse::Deliver => {}
+            // A probe is judged by its own timer, and so is a suspicion.
+            StreamUse::Ping(_) | StreamUse::Objection(_) | StreamUse::Deliver => {}
         }
     }
 
@@ -249,7 +258,7 @@ impl Gossip {
             StreamUse::Exchange(address) => {
                 self.note_once(Note::ExchangeRefused { address, reason: reason.to_owned() });
             }
-            StreamUse::Ping(_) | StreamUse::Deliver => {}
+            StreamUse::Ping(_) | StreamUse::Objection(_) | StreamUse::Deliver => {}
         }
     }
 

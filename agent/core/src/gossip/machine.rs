@@ -324,7 +324,7 @@ impl Gossip {
         let opened = self.envelope.open(bytes).map(|body| body.into_owned());
         match opened {
             Ok(body) => match wire::split(&body) {
-                Some(messages) => messages.into_iter().for_each(|message| self.receive(now, from, message)),
+                Some(messages) => messages.into_iter().for_each(|message| self.receive(now, Some(from), message)),
                 None => self.refuse(from, Refusal::Malformed),
             },
             Err(refusal) => self.refuse(from, refusal),
@@ -356,16 +356,30 @@ impl Gossip {
         self.note_once(note);
     }
 
-    /// Takes in one message. One this version does not know is skipped.
-    pub(super) fn receive(&mut self, now: Instant, from: SocketAddr, bytes: &[u8]) {
+    /// Takes in one message. One this version does not know is skipped, as is one that wants a datagram back when it
+    /// came by stream, `from` nowhere a datagram could go.
+    pub(super) fn receive(&mut self, now: Instant, from: Option<SocketAddr>, bytes: &[u8]) {
         let Some(message) = Message::decode(bytes) else {
             self.counters.messages_skipped += 1;
             return;
         };
+        match (message, from) {
+            (Message::Ping { seq, target, source: _ }, Some(from)) => self.answer_ping(from, seq, &target),
+            (Message::IndirectPing { seq, target }, Some(from)) => self.relay(now, from, seq, &target),
+            (Message::Suspect { name, incarnation, .. } | Message::Dead { name, incarnation, .. }, Some(from))
+                if self.was_refuted(&name, incarnation) =>
+            {
+                let objection = self.objection();
+                self.send(from, objection.as_slice());
+            }
+            (message, _) => self.hear(now, message),
+        }
+    }
+
+    fn hear(&mut self, now: Instant, message: Message) {
         match message {
-            Message::Ping { seq, target, source: _ } => self.answer_ping(from, seq, &target),
+            Message::Ping { .. } | Message::IndirectPing { .. } => self.counters.messages_skipped += 1,
             Message::Ack { seq, coordinate } => self.hear_ack(now, seq, coordinate),
-            Message::IndirectPing { seq, target } => self.relay(now, from, seq, &target),
             Message::Nack { seq } => self.hear_nack(seq),
             Message::Alive { name, incarnation, revision, profile } => {
                 self.hear_alive(now, &name, incarnation, revision, profile, true);
@@ -458,6 +472,7 @@ impl Gossip {
         self.counters.streams_out += 1;
         let timeout = match stream_use {
             StreamUse::Ping(_) => self.awareness.scale(self.config.timing.probe_interval),
+            StreamUse::Objection(wait) => wait.min(self.config.timing.stream_timeout),
             _ => self.config.timing.stream_timeout,
         };
         self.streams.insert(stream, stream_use);

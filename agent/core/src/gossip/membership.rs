@@ -157,8 +157,10 @@ impl Gossip {
         }
         let (timing, members) = (self.config.timing, self.table.living());
         let (min, max) = (timing.suspicion_min(members), timing.suspicion_max(members));
-        let suspicion = Suspicion::new(now, Arc::clone(accuser), min, max, timing.confirmations(members));
-        self.timers.set(Timer::Suspect(slot), suspicion.deadline());
+        let confirmations = timing.confirmations(members);
+        let suspicion = Suspicion::new(now, Arc::clone(accuser), min, max, confirmations);
+        let deadline = suspicion.deadline();
+        self.timers.set(Timer::Suspect(slot), deadline);
         self.table.set_state(slot, State::Suspect, now);
         if let Some(entry) = self.table.get_mut(slot) {
             entry.incarnation = incarnation;
@@ -167,6 +169,10 @@ impl Gossip {
         self.counters.suspicions += 1;
         self.note(Note::Suspected { name: name.to_owned() });
         self.spread_suspicion(now, slot, accuser);
+        // Whoever accuses asks. In a tiny pool nobody else has to confirm it, and each member gives up on its own.
+        if self.is_me(accuser) || confirmations == 0 {
+            self.ask_for_objection(slot, deadline.saturating_since(now));
+        }
     }
 
     /// Nobody heard of a suspected member in time.
@@ -245,6 +251,18 @@ impl Gossip {
             let name = self.my_name();
             self.refute(now, incarnation, &name);
         }
+    }
+
+    /// Whether this accusation is of us, and of an incarnation that we went beyond: the objection did not arrive everywhere.
+    pub(super) fn was_refuted(&self, name: &str, incarnation: u64) -> bool {
+        self.is_me(name) && incarnation < self.table.me().incarnation
+    }
+
+    /// That we are there, as we last said it; nothing while we leave.
+    pub(super) fn objection(&self) -> Option<Message> {
+        let me = self.table.me();
+        let (name, incarnation, revision) = (self.my_name(), me.incarnation, me.profile.revision);
+        (!self.is_leaving()).then_some(Message::Alive { name, incarnation, revision, profile: None })
     }
 
     /// Objects: we are there.

@@ -8,6 +8,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::exchange::StreamUse;
 use super::input::Note;
@@ -98,6 +99,16 @@ impl Gossip {
         messages.extend(self.queue.peek(STREAM_RUMOURS_MAX));
         let request = Request::Ping { target, source: self.my_name(), messages };
         self.open_stream(to, StreamUse::Ping(seq), &request);
+    }
+
+    /// Tells a member by stream that it is suspected. On a network that loses packets rumours may miss it, or its objection
+    /// may miss us; a stream that is given as long as the suspicion lasts sends again what was lost.
+    pub(super) fn ask_for_objection(&mut self, slot: Slot, wait: Duration) {
+        let Some(entry) = self.table.get(slot) else { return };
+        let (target, to) = (Arc::clone(&entry.profile.name), entry.profile.address);
+        let messages = accusation(entry).iter().map(Message::encode).collect();
+        let request = Request::Ping { target, source: self.my_name(), messages };
+        self.open_stream(to, StreamUse::Objection(wait), &request);
     }
 
     pub(super) fn answer_ping(&mut self, from: SocketAddr, seq: u32, target: &str) {

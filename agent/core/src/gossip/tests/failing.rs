@@ -113,6 +113,32 @@ fn a_suspect_is_told_and_objects() {
     assert_eq!(pool.saw(2, failed), 0);
 }
 
+#[test]
+fn a_suspect_that_no_datagram_reaches_is_told_by_stream_and_objects() {
+    let mut pool = Pool::joined(3);
+    pool.blocked.insert(0);
+    pool.inject_message(2, 1, &accusation(1));
+    pool.run_for(Duration::from_millis(3));
+    assert_eq!(pool.status(0, 2), Some(Status::Alive), "there and back again");
+    assert!(pool.members[2].member("m0").unwrap().incarnation > 1);
+}
+
+/// Its objection is no rumour any more when somebody who missed it accuses it again.
+#[test]
+fn who_missed_an_objection_is_told_it_again() {
+    for old in [accusation(1), wire::Message::Dead { name: "m0".into(), incarnation: 1, accuser: "m1".into() }] {
+        let mut pool = Pool::joined(3);
+        pool.inject_message(0, 1, &accusation(1));
+        pool.run(30);
+        pool.heard.clear();
+        pool.inject_message(0, 1, &old);
+        let [(to, from, bytes)] = &pool.heard[..] else { panic!("one answer to whoever says so") };
+        let objection = wire::Message::Alive { name: "m0".into(), incarnation: 2, revision: 1, profile: None }.encode();
+        assert_eq!((*to, *from), (1, address(0)));
+        assert!(bytes.ends_with(&objection), "{bytes:?}");
+    }
+}
+
 /// It was told of a suspicion, froze, and missed the objection: when it is back, the suspicion is long due.
 #[test]
 fn a_member_that_stood_still_gives_up_nobody() {
