@@ -5,13 +5,15 @@ use std::net::Ipv4Addr;
 use std::process::{Child, Command, Output, Stdio};
 
 use real::agent::{Agent, Binary};
-use real::http;
+use real::http::{self, get_until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 fn started() -> Agent {
     let mut agent = Agent::start(Binary::Lictor, &["-dev"]);
     agent.wait_for_leadership();
+    // A session needs its node in the catalog, where the leader puts it after it has said that it leads.
+    get_until(agent.address, "/v1/health/service/consul", |found| found[0].is_object());
     agent
 }
 
