@@ -6,7 +6,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use std::thread;
 
 use real::agent::{Agent, Binary, PATIENCE, config_file};
-use real::http::{Connection, request};
+use real::http::{Connection, get_until, request};
 use real::pool::until;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -90,6 +90,8 @@ fn a_program_is_run_for_every_change() {
 fn without_a_program_it_prints_what_is_there_and_a_failing_program_ends_it() {
     let mut agent = Agent::start(Binary::Lictor, &["-dev"]);
     agent.wait_for_leadership();
+    // The leader puts its service into the catalog after it has said that it leads.
+    get_until(agent.address, "/v1/health/service/consul", |found| found[0].is_object());
     let printed = watch(agent.address, &["-type=services"]).output().expect("the binary can be started");
     assert_eq!(String::from_utf8_lossy(&printed.stdout), "{\n    \"consul\": []\n}\n");
     let failed = watch(agent.address, &["-type=nodes", "-shell=false", "false"]).output().expect("it can be started");
