@@ -3,8 +3,9 @@
 use std::net::Ipv4Addr;
 use std::path::Path;
 
-use real::agent::{Agent, Binary, config_file, own_address};
+use real::agent::{Agent, Binary, PATIENCE, config_file, own_address};
 use real::http::{Connection, get, get_until, request};
+use real::pool::until;
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -90,11 +91,15 @@ fn what_a_client_registers_is_in_the_catalog_under_its_own_node() {
     assert_eq!(put(&client, &format!("/v1/kv/lock?acquire={id}"), "x"), "true");
     put(&client, &format!("/v1/session/renew/{id}"), "");
 
-    // A wiped catalog heals.
+    // A wiped catalog heals: when the client compares it, which may be at any moment, and half a minute after a change
+    // was refused for want of the service at the latest.
+    let created = |found: &Value| found[0]["Service"]["CreateIndex"].as_u64();
+    let before = created(&get(server.address, "/v1/health/service/web")).expect("an index");
     put(&server, "/v1/catalog/deregister", r#"{"Node": "c1", "ServiceID": "web"}"#);
-    get_until(server.address, "/v1/health/service/web", |found| found.as_array().expect("a list").is_empty());
     put(&client, "/v1/agent/service/maintenance/web?enable=true", "");
-    get_until(server.address, "/v1/health/service/web", |found| !found.as_array().expect("a list").is_empty());
+    until(2 * PATIENCE, "service that is back", || {
+        created(&get(server.address, "/v1/health/service/web")).filter(|index| *index > before)
+    });
 
     client.signal(Signal::TERM);
     let (code, said) = client.wait();
@@ -151,6 +156,8 @@ fn no_request_through_a_client_fails_while_every_server_is_restarted() {
         }
         count
     });
+    let is_written = || (request(address, "GET", "/v1/kv/count", b"").status == 200).then_some(());
+    until(PATIENCE, "first write", is_written);
     let mut restarted = Vec::new();
     for (place, server) in servers.into_iter().enumerate() {
         server.signal(Signal::TERM);
