@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
-use real::agent::{Agent, Binary, config_file, own_address};
+use real::agent::{Agent, Binary, PATIENCE, config_file, own_address};
 use real::http::{Connection, get, request};
+use real::pool::until;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,7 +21,7 @@ fn server(folder: &Path, name: &str, address: Ipv4Addr, seeds: &[Ipv4Addr]) -> A
     Agent::start_at(address, Binary::Lictor, &arguments)
 }
 
-/// Three servers that agree on a leader.
+/// Three servers that each have seen a leader.
 fn three(folder: &Path) -> Vec<Agent> {
     let addresses = [own_address(), own_address(), own_address()];
     let names = ["one", "two", "three"];
@@ -69,14 +70,17 @@ fn text(value: &Value) -> &str {
     value.as_str().expect("text")
 }
 
-fn leader(address: Ipv4Addr) -> Ipv4Addr {
+fn leader(address: Ipv4Addr) -> Option<Ipv4Addr> {
     let leader = get(address, "/v1/status/leader");
-    text(&leader).split(':').next().and_then(|ip| ip.parse().ok()).expect("a leader is known")
+    text(&leader).split(':').next()?.parse().ok()
 }
 
-/// Splits the agents into the one that leads and the others.
+/// Splits the agents into the one that leads and the others, once all agree who that is.
 fn split(mut servers: Vec<Agent>) -> (Agent, Vec<Agent>) {
-    let leading = leader(servers[0].address);
+    let leading = until(PATIENCE, "servers that agree on a leader", || {
+        let leading = leader(servers[0].address)?;
+        servers.iter().all(|server| leader(server.address) == Some(leading)).then_some(leading)
+    });
     let place = servers.iter().position(|server| server.address == leading).expect("the leader is one of them");
     (servers.remove(place), servers)
 }
