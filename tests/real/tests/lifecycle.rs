@@ -5,8 +5,9 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use real::agent::{Agent, Binary, config_file, own_address};
+use real::agent::{Agent, Binary, PATIENCE, config_file, own_address};
 use real::http::Connection;
+use real::pool::until;
 use rustix::process::Signal;
 
 fn durable(data_dir: &Path, more: &[&str]) -> Agent {
@@ -220,6 +221,12 @@ fn an_idle_server_writes_nothing() {
     let agent = durable(folder.path(), &[]);
     wait_until(&agent, "/v1/catalog/node/life", "consul-network-segment");
     wait_until(&agent, "/v1/health/node/life", "serfHealth");
+    // The first leader writes the settings of autopilot as well, beside the rest. Until then they have no index.
+    until(PATIENCE, "settings of autopilot", || {
+        let settings = get(&agent, "/v1/operator/autopilot/configuration");
+        let settings: serde_json::Value = serde_json::from_str(&settings).expect("JSON");
+        settings["CreateIndex"].as_u64().filter(|index| *index > 0)
+    });
     let written = || {
         let io = fs::read_to_string(format!("/proc/{}/io", agent.id())).expect("the agent runs");
         let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("Linux counts written bytes");
