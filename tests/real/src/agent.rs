@@ -163,13 +163,14 @@ impl Agent {
         }
     }
 
-    /// Waits until it leads and listens. Consul may elect itself before it listens; lictor listens before anything else.
+    /// Waits until it leads, listens and heeds signals. Consul may elect itself before that; lictor does both before
+    /// anything else.
     pub fn wait_for_leadership(&mut self) {
-        const LISTENS: &str = "Started HTTP server";
+        const RUNS: &str = "Consul agent running!";
         self.wait_for_line("cluster leadership acquired");
         let has_said = |text: &str| self.said.iter().any(|line| line.contains(text));
-        if has_said("Starting Consul agent") && !has_said(LISTENS) {
-            self.wait_for_line(LISTENS);
+        if has_said("Starting Consul agent") && !has_said(RUNS) {
+            self.wait_for_line(RUNS);
         }
     }
 
