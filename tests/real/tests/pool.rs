@@ -1,10 +1,12 @@
 //! Agents that find each other by gossip, lose each other, and keep strangers out.
 
+use std::fs;
 use std::net::Ipv4Addr;
 use std::process::{Command, Output};
 
-use real::agent::{Agent, Binary};
+use real::agent::{Agent, Binary, PATIENCE};
 use real::http::get;
+use real::pool::until;
 use serde_json::Value;
 
 const KEY: &str = "pUqJrVyVRj5jsiYEkM/tFQYfWyJIv4s3XkvDwy7Cu5s=";
@@ -151,6 +153,9 @@ fn peers_and_keys_are_known_after_a_restart() {
     one.wait_for_line("agent running!");
     assert!(lictor(one.address, &["join", &two.address.to_string()]).status.success());
     two.wait_for_line("EventMemberJoin: one");
+    // Peers are gathered for half a second before they are written, and an agent that ends waits only so long for that.
+    let kept = folder.path().join("serf/local.snapshot");
+    until(PATIENCE, "peer on disk", || fs::read_to_string(&kept).ok().filter(|peers| peers.contains("two")));
     let address = one.address;
     one.signal(rustix::process::Signal::INT);
     one.wait();
