@@ -3,14 +3,17 @@
 use std::fs;
 use std::process::Command;
 
+use real::http::get_until;
 use real::plugins::PluginAgent;
 use real::tools::installed;
 use serde_json::{Value, json};
 
-/// An agent that knows a service `web` with two instances, and a key.
+/// An agent that knows itself, a service `web` with two instances, and a key.
 fn agent() -> PluginAgent {
     let mut agent = PluginAgent::start(&[]);
     agent.agent.wait_for_leadership();
+    // A leader puts itself into the catalog after it has said that it leads.
+    get_until(agent.agent.address, "/v1/catalog/service/consul", |found| found[0]["ServiceName"] == "consul");
     let instance = |node: &str, address: &str, zone: &str, weight: u32| {
         let service = json!({"Service": "web", "Port": 8080, "Meta": {"zone": zone}, "Weights": {"Passing": weight, "Warning": 1}});
         json!({"Node": node, "Address": address, "Service": service})
