@@ -1,12 +1,15 @@
 //! The check `postgres` against a real server, by each kind of password.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::chown;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use real::agent::PATIENCE;
 use real::plugins::expect;
+use real::pool::until;
 use real::servers::Server;
 use real::tools::succeeded;
 use serde_json::json;
@@ -73,12 +76,20 @@ fn as_user(name: &str) -> Command {
 }
 
 fn postgres(method: &str) -> Server {
-    Server::start(|folder, address| {
+    let at =
+        |address: SocketAddr| ["-h".to_owned(), address.ip().to_string(), "-p".to_owned(), address.port().to_string()];
+    let server = Server::start(|folder, address| {
         let data = prepare(folder, method);
         let mut command = as_user("postgres");
-        command.arg("-D").arg(data).args(["-h", "127.0.0.1", "-p", &address.port().to_string(), "-F", "-k", ""]);
+        command.arg("-D").arg(data).args(at(address)).args(["-F", "-k", ""]);
         command
-    })
+    });
+    // It listens before it has started, and turns everybody away until then.
+    until(PATIENCE, "PostgreSQL that lets clients in", || {
+        let asked = Command::new(program("pg_isready")).arg("-q").args(at(server.address)).status();
+        asked.expect("pg_isready runs").success().then_some(())
+    });
+    server
 }
 
 /// A cluster of databases whose superuser `monitor` has the password `secret`, let in by this method.
