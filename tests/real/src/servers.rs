@@ -1,5 +1,5 @@
-//! Servers that plugins are tried against: Debian's, each a process of its own with a temporary folder and a free port, and some of ours.
-//! Dropping one kills its process, by its id.
+//! Servers that plugins are tried against: Debian's, each a process with a temporary folder and an address of its own,
+//! and some of ours. Dropping one kills its process, by its id.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -9,11 +9,11 @@ use std::thread;
 
 use tempfile::TempDir;
 
-use crate::agent::PATIENCE;
+use crate::agent::{PATIENCE, own_address};
 use crate::pool::until;
 use crate::tools::{installed, succeeded};
 
-/// A process that listens on a port of 127.0.0.1.
+/// A process that listens on loopback.
 pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
@@ -29,9 +29,12 @@ impl Drop for Server {
     }
 }
 
-/// A port that was free a moment ago. Servers that cannot say which port they got are given one so.
+/// The port of every address that is asked for here. The system hands out higher ones.
+const PORT: u16 = 7100;
+
+/// An address that nobody has, and that nobody takes however long a server needs until it listens.
 pub fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port")
+    SocketAddr::from((own_address(), PORT))
 }
 
 impl Server {
@@ -60,7 +63,7 @@ impl Server {
 pub fn redis(password: &str) -> Server {
     Server::start(|folder, address| {
         let mut command = installed("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string(), "--save", ""]);
+        command.args(["--bind", &address.ip().to_string(), "--port", &address.port().to_string(), "--save", ""]);
         command.args(["--requirepass", password, "--dir"]).arg(folder);
         command
     })
@@ -73,11 +76,9 @@ pub fn mosquitto() -> Server {
         let made = installed("mosquitto_passwd").args(["-b", "-c"]).arg(&passwords).args(["edge", "secret"]).output();
         succeeded(made.expect("mosquitto_passwd runs"));
         let config = folder.join("mosquitto.conf");
-        let port = address.port();
-        let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous false\nuser root\npassword_file {}\n",
-            passwords.display()
-        );
+        let (ip, port) = (address.ip(), address.port());
+        let text =
+            format!("listener {port} {ip}\nallow_anonymous false\nuser root\npassword_file {}\n", passwords.display());
         std::fs::write(&config, text).expect("a file");
         let mut command = installed("mosquitto");
         command.arg("-c").arg(config);

@@ -83,7 +83,7 @@ fn tls_certificates_are_dated_whichever_version_the_server_speaks() {
     let cases = servers
         .each_ref()
         .map(|(server, status)| (with(server.address, json!({"server_name": "localhost"})), *status, "more days"));
-    expect("tls-expiry", "network = [\"127.0.0.1:*\"]", &cases);
+    expect("tls-expiry", "network = [\"127.0.0.0/8:*\"]", &cases);
 }
 
 #[test]

@@ -78,7 +78,7 @@ fn examples_in_rust_python_and_javascript_run_on_one_agent() {
         let built = [RUST, PYTHON, JAVASCRIPT].map(|example| scope.spawn(move || example.component()));
         built.map(|component| component.join().expect("the example builds"))
     });
-    let network = "network = [\"127.0.0.1:*\"]";
+    let network = "network = [\"127.0.0.0/8:*\"]";
     let agent =
         PluginAgent::start(&[("rust", &rust, network), ("python", &python, ""), ("javascript", &javascript, "")]);
     let value = |value: u32| json!({"value": value});
