@@ -5,9 +5,10 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use real::agent::{Agent, Binary, own_address};
+use real::agent::{Agent, Binary, PATIENCE, own_address};
 use real::guests::{another_version, digest, guest, padded, write};
 use real::http::{get, request};
+use real::pool::until;
 use serde_json::Value;
 
 /// As `agent_core::state::plugin::CHUNK_BYTES`.
@@ -77,9 +78,12 @@ fn a_push_through_a_client_survives_the_leader_and_is_fetched_from_the_others() 
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (mut servers, client) = cluster(folder.path());
     let file = write(folder.path(), "large.wasm", &large());
-    let leader = get(client.address, "/v1/status/leader");
-    let place = servers.iter().position(|server| text(&leader).starts_with(&format!("{}:", server.address)));
-    let leader = servers.remove(place.expect("the leader is one of them"));
+    // Servers that have elected a leader may elect another one.
+    let place = until(PATIENCE, "leader", || {
+        let leader = get(client.address, "/v1/status/leader");
+        servers.iter().position(|server| text(&leader).starts_with(&format!("{}:", server.address)))
+    });
+    let leader = servers.remove(place);
 
     let mut push = plugin(client.address, &["push", &file, "-name=large"]);
     let mut push = push.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary can be started");
