@@ -11,6 +11,7 @@ use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::task::JoinHandle;
 
 use super::*;
 use Status::{Critical, Passing, Warning};
@@ -38,9 +39,9 @@ fn script(program: &str) -> CheckKind {
     CheckKind::Script { args: ["sh", "-c", program].map(str::to_owned).to_vec() }
 }
 
-/// A port on this host that nobody listens on.
-async fn closed_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+/// A port on this host that nobody listens on. The system never hands it out.
+fn closed_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 1))
 }
 
 /// Answers each request with what `answer` says for its text, and closes.
@@ -185,7 +186,7 @@ async fn http_keeps_the_end_of_a_body() {
 
 #[tokio::test]
 async fn http_errors_read_as_gos() {
-    let closed = closed_port().await;
+    let closed = closed_port();
     let garbage = serve(|_| "garbage\r\n\r\n".to_owned()).await;
     let empty = serve(|_| String::new()).await;
     let closing = serve_bytes(b"").await;
@@ -208,14 +209,29 @@ async fn http_errors_read_as_gos() {
     }
 }
 
+/// A check that takes up to an hour.
+fn start_for_an_hour(kind: CheckKind) -> JoinHandle<Outcome> {
+    let spec = CheckSpec { timeout_ms: 3_600_000, ..CheckSpec::new("c", kind) };
+    tokio::spawn(async move { SystemProber::default().probe(&spec).await })
+}
+
+/// Lets that hour pass.
+async fn an_hour_passes() {
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    tokio::time::resume();
+}
+
 #[tokio::test]
 async fn http_gives_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
-    let spec = CheckSpec { timeout_ms: 50, ..CheckSpec::new("c", http(url.clone())) };
-    let outcome = SystemProber::default().probe(&spec).await;
+    let running = start_for_an_hour(http(url.clone()));
+    let (mut stream, _) = listener.accept().await.unwrap();
+    read_request(&mut stream).await;
+    an_hour_passes().await;
     let expected = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
-    assert_eq!(outcome, critical(format!("Get {url:?}: {expected}")));
+    assert_eq!(running.await.unwrap(), critical(format!("Get {url:?}: {expected}")));
 }
 
 /// A TLS server for `foo.example` that answers every request, and a store that trusts it.
@@ -274,7 +290,7 @@ async fn certificates_are_verified_unless_told_otherwise() {
 #[tokio::test]
 async fn tcp_passes_when_the_connection_opens() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (open, closed) = (listener.local_addr().unwrap(), closed_port().await);
+    let (open, closed) = (listener.local_addr().unwrap(), closed_port());
     let port = open.port();
     let cases = [
         (open.to_string(), passing(format!("TCP connect {open}: Success"))),
@@ -302,16 +318,14 @@ async fn tcp_with_tls_needs_the_handshake() {
 #[tokio::test]
 async fn udp_passes_unless_the_port_is_closed() {
     let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let (open, closed) = (silent.local_addr().unwrap(), {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        socket.local_addr().unwrap()
-    });
-    for (address, expected) in [
-        (open, passing(format!("UDP connect {open}: Success"))),
-        (closed, critical(format!("udp {closed}: connection refused"))),
+    let (open, closed) = (silent.local_addr().unwrap(), closed_port());
+    // Silence is waited out; that a port is closed may take a moment to be told.
+    for (address, timeout_ms, expected) in [
+        (open, 50, passing(format!("UDP connect {open}: Success"))),
+        (closed, 5_000, critical(format!("udp {closed}: connection refused"))),
     ] {
         let kind = CheckKind::Udp { address: address.to_string() };
-        let spec = CheckSpec { timeout_ms: 50, ..CheckSpec::new("c", kind) };
+        let spec = CheckSpec { timeout_ms, ..CheckSpec::new("c", kind) };
         assert_eq!(SystemProber::default().probe(&spec).await, expected);
     }
 }
@@ -362,10 +376,13 @@ fn is_gone(pid: rustix::process::Pid) -> bool {
 async fn a_script_that_runs_too_long_is_killed_with_all_it_started() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
-    let program = format!("echo begin; sleep 1000 & echo $! > {}; wait", file.display());
-    let spec = CheckSpec { timeout_ms: 500, ..CheckSpec::new("c", script(&program)) };
-    let outcome = SystemProber::default().probe(&spec).await;
-    assert_eq!(outcome, critical("Timed out (500ms) running check\n\nbegin\n".into()));
+    let program = format!("echo begin; sleep 1000 & echo $! > {0}.tmp; mv {0}.tmp {0}; wait", file.display());
+    let running = start_for_an_hour(script(&program));
+    while !file.exists() {
+        tokio::task::yield_now().await;
+    }
+    an_hour_passes().await;
+    assert_eq!(running.await.unwrap(), critical("Timed out (1h0m0s) running check\n\nbegin\n".into()));
     wait_until_gone(&file).await;
 }
 
@@ -425,7 +442,7 @@ async fn answer_grpc(stream: TcpStream, answer: Grpc) {
 #[tokio::test]
 async fn grpc_passes_when_the_service_is_serving() {
     let (serving, ailing) = (serve_grpc(Grpc::Status(1)).await, serve_grpc(Grpc::Status(2)).await);
-    let (unknown, closed) = (serve_grpc(Grpc::Code("5")).await, closed_port().await);
+    let (unknown, closed) = (serve_grpc(Grpc::Code("5")).await, closed_port());
     let refused = format!(
         "rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing dial tcp {closed}: connect: connection refused\""
     );
