@@ -42,6 +42,9 @@ use respond::Responder;
 pub use ask::{AskServers, Question, Reply};
 pub use desk::DnsDesk;
 
+/// How often a port that is free for TCP may turn out to be taken for UDP, when the system chooses it.
+const PORT_TRIES: usize = 16;
+
 /// Who knows the catalog.
 #[derive(Clone)]
 pub enum Source {
@@ -113,11 +116,19 @@ pub async fn start(options: DnsOptions) -> io::Result<DnsServer> {
     for address in addresses {
         let context =
             |error: io::Error| io::Error::new(error.kind(), format!("could not listen for DNS on {address}: {error}"));
-        // TCP first: it is bound exclusively, so a second agent on the same port fails here although UDP is shared.
-        let listener = TcpListener::bind(address).await.map_err(context)?;
-        let bound = listener.local_addr().map_err(context)?;
         let count = std::thread::available_parallelism().map_or(1, usize::from).min(sockets_max);
-        let sockets = (0..count).map(|_| udp::bind(bound)).collect::<io::Result<Vec<_>>>().map_err(context)?;
+        let mut tries = 0;
+        let (listener, bound, sockets) = loop {
+            // TCP first: it is bound exclusively, so a second agent on the same port fails here although UDP is shared.
+            let listener = TcpListener::bind(address).await.map_err(context)?;
+            let bound = listener.local_addr().map_err(context)?;
+            tries += 1;
+            match (0..count).map(|_| udp::bind(bound)).collect::<io::Result<Vec<_>>>() {
+                Ok(sockets) => break (listener, bound, sockets),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && bound != address && tries < PORT_TRIES => {}
+                Err(error) => return Err(context(error)),
+            }
+        };
         server.addresses.push(bound);
         for socket in sockets {
             server.loops.spawn(udp::serve(socket, Arc::clone(&responder), Arc::clone(&recursors)));
