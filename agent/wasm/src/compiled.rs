@@ -142,12 +142,12 @@ impl Cache {
             own_folder(&self.folder)?;
         }
         let path = self.folder.join("key");
-        let mut bytes = Vec::new();
+        let (mut bytes, mut was_there) = (Vec::new(), true);
         match open_own(&path) {
             Ok(file) => {
                 file.take(MAC_BYTES as u64 + 1).read_to_end(&mut bytes)?;
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => was_there = false,
             Err(error) if !make => return Err(error),
             Err(_) => {}
         }
@@ -156,7 +156,9 @@ impl Cache {
                 return Err(io::Error::other("the folder's key is not there or damaged"));
             }
             // A damaged key is of no use to anyone; a key that is there meanwhile is another process's, and ours too.
-            let _ = fs::remove_file(&path);
+            if was_there {
+                let _ = fs::remove_file(&path);
+            }
             bytes = new_key(&path)?;
         }
         Ok(hmac::Key::new(hmac::HMAC_SHA256, &bytes))
