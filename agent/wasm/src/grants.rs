@@ -209,7 +209,7 @@ pub(crate) fn port_of(authority: &hyper::http::uri::Authority, default: u16) -> 
     match authority.port_u16() {
         Some(0) => None,
         Some(port) => Some(port),
-        None if authority.as_str().ends_with(authority.host()) => Some(default),
+        None if authority.as_str().rsplit('@').next() == Some(authority.host()) => Some(default),
         None => None,
     }
 }

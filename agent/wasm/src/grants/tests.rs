@@ -95,6 +95,8 @@ fn wrong_url_grants_say_what_is_wrong() {
         ("http://example.com/a/../b", ". or .."),
         ("http://example.com:0/", "the port must be"),
         ("http://example.com:99999/", "UR"),
+        ("http://9:99999/", "the port must be"),
+        ("http://a:a/", "the port must be"),
     ] {
         let error = UrlGrant::parse(grant).unwrap_err().to_string();
         assert!(error.contains(why) && error.contains("http://127.0.0.1:8080"), "{grant}: {error}");
