@@ -151,25 +151,23 @@ impl<'a> Lexer<'a> {
             Some(digits) => (true, digits),
             None => (false, text),
         };
-        if digits.starts_with(['-', '+']) || digits.contains("x-") || digits.contains("x+") {
+        let hex = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X"));
+        let digits = hex.unwrap_or(digits);
+        // Rust's parsers take another sign here.
+        if digits.starts_with(['-', '+']) {
             return Err(malformed());
         }
-        let magnitude = if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
-            Some(i128::from_str_radix(hex, 16).map_err(|_| malformed())?)
-        } else if digits.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E')) {
-            None
-        } else if digits.len() > 1 && digits.starts_with('0') {
-            Some(i128::from_str_radix(digits, 8).map_err(|_| malformed())?)
-        } else {
-            Some(digits.parse().map_err(|_| malformed())?)
-        };
-        match magnitude {
-            Some(value) => {
-                let value = if negative { -value } else { value };
-                i64::try_from(value).map(Number::from).map_err(|_| malformed())
-            }
-            None => text.parse().ok().and_then(Number::from_f64).ok_or_else(malformed),
+        if hex.is_none() && digits.contains(['.', 'e', 'E']) {
+            return text.parse().ok().and_then(Number::from_f64).ok_or_else(malformed);
         }
+        let radix = match hex {
+            Some(_) => 16,
+            None if digits.len() > 1 && digits.starts_with('0') => 8,
+            None => 10,
+        };
+        let magnitude = u64::from_str_radix(digits, radix).map(i128::from).map_err(|_| malformed())?;
+        let value = if negative { -magnitude } else { magnitude };
+        i64::try_from(value).map(Number::from).map_err(|_| malformed())
     }
 
     /// A string in quotes. What stands in `${` and `}` is kept as written, quotes and all.

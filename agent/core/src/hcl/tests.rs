@@ -24,6 +24,7 @@ fn documents_that_consul_accepts() {
         (r#"service "web" { port = 80 }"#, json!({"service": {"web": {"port": 80}}})),
         (r#"key_prefix "" { policy = "read" }"#, json!({"key_prefix": {"": {"policy": "read"}}})),
         ("a = 0x1F90 b = 010 c = -5 d = 1.5e3 e = .5", json!({"a": 8080, "b": 8, "c": -5, "d": 1500.0, "e": 0.5})),
+        ("a = -0X10 b = -9223372036854775808", json!({"a": -16, "b": i64::MIN})),
         (r#"a = "\x41\u00e9\101\n\"\\""#, json!({"a": "AéA\n\"\\"})),
         (
             r#"a = "x${b("c")}y" b = "{{ GetInterfaceIP \"eth0\" }}""#,
@@ -78,6 +79,12 @@ fn errors_name_the_place() {
         ("a = 09", "At 1:5: malformed number \"09\""),
         ("a = 99999999999999999999", "At 1:5: malformed number \"99999999999999999999\""),
         ("a = --5", "At 1:5: malformed number \"--5\""),
+        ("a = 0X-8", "At 1:5: malformed number \"0X-8\""),
+        ("a = 9223372036854775808", "At 1:5: malformed number \"9223372036854775808\""),
+        (
+            "a = -0X-80000000000000000000000000000000",
+            "At 1:5: malformed number \"-0X-80000000000000000000000000000000\"",
+        ),
         ("a = <<EOF\nx", "At 1:5: heredoc not terminated"),
         ("/* x", "At 1:1: comment not terminated"),
     ] {
@@ -106,7 +113,7 @@ fn json_must_be_an_object() {
 
 proptest! {
     #[test]
-    fn no_text_panics(text in r#"([a-c"{}\[\]=,<\-0x9.\\u$\n #/*é]|EOF|<<E\n){0,40}"#) {
+    fn no_text_panics(text in r#"([a-c"{}\[\]=,<\-0xX9.\\u$\n #/*é]|EOF|<<E\n){0,40}"#) {
         let _ = parse(&text);
     }
 }
