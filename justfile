@@ -6,6 +6,9 @@ set shell := ["bash", "-euo", "pipefail", "-c"]
 export plugins := env("CARGO_TARGET_DIR", "target") / "plugins"
 export guests := env("CARGO_TARGET_DIR", "target") / "guests"
 
+# Property tests draw the same cases every time, as the simulator has its seeds: what fails then is due to an edit. See `properties`.
+export PROPTEST_RNG_SEED := env("PROPTEST_RNG_SEED", "1")
+
 # List every recipe.
 default:
     @just --list --unsorted
@@ -53,6 +56,11 @@ plugins:
 # The rules alone: an edit in agent-core is compiled and tested in seconds.
 core *ARGS:
     cargo nextest run -p agent-core {{ARGS}}
+
+# The property tests with CASES others each, drawn by SEED; a failure is repeated by both. Takes minutes.
+properties CASES="40000" SEED=`od -An -N4 -tu4 /dev/urandom | tr -d ' '`:
+    @echo "just properties {{CASES}} {{SEED}}"
+    PROPTEST_CASES={{CASES}} PROPTEST_RNG_SEED={{SEED}} cargo nextest run --workspace -E 'not (package(sim) or package(real))'
 
 # The simulator alone; SEED=n runs one seed.
 sim *ARGS:
