@@ -157,7 +157,7 @@ async fn a_failed_write_fails_all_that_follow() {
 
 #[tokio::test]
 async fn writes_within_a_commit_pause_share_one_sync() {
-    let pause = Duration::from_millis(200);
+    let pause = Duration::from_secs(1);
     let backend = FaultyBackend::from_image(empty_image().await);
     let disk = FileDisk::open_backend(backend.clone(), pause).await.unwrap();
     let append = |index| Op::Append(vec![(index, Bytes::from([1]))]);
