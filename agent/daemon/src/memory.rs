@@ -1,7 +1,8 @@
 //! This process's memory under `limits.memory`: what is given up before the kernel ends the process.
 //!
-//! Looks once a second and whenever much came in, only where there is a limit. When to give up what is [`agent_core::pressure`]'s rule; this
-//! file measures, forgets what is kept, and tells [`crate::shedding`], which requests are judged by.
+//! Looks once a second and whenever much came in, only where there is a limit. When to give up what is
+//! [`agent_core::pressure`]'s rule; this file measures, forgets what is kept, and tells [`crate::shedding`], which
+//! requests are judged by.
 
 use std::fs::File;
 use std::io;

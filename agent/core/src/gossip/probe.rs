@@ -3,8 +3,9 @@
 //! One member an interval, in turn: a datagram first; when that is not answered
 //! in time, three others are asked to try, and a stream is opened, so that a
 //! member whose datagrams are blocked stays alive. A suspected member is told
-//! so with the probe (Lifeguard's buddy system), and helpers that hear nothing
-//! say at least that (its nacks), which tells our own network from the target's.
+//! so with the probe (Lifeguard's buddy system), and by a stream that is given
+//! as long as the suspicion lasts. Helpers that hear nothing say at least that
+//! (Lifeguard's nacks), which tells our own network from the target's.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
