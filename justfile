@@ -57,7 +57,7 @@ plugins:
 core *ARGS:
     cargo nextest run -p agent-core {{ARGS}}
 
-# The property tests with CASES others each, drawn by SEED; a failure is repeated by both. Takes minutes.
+# All tests but the simulator's and those of real processes, their properties with CASES others each, drawn by SEED; both repeat a failure.
 properties CASES="40000" SEED=`od -An -N4 -tu4 /dev/urandom | tr -d ' '`:
     @echo "just properties {{CASES}} {{SEED}}"
     PROPTEST_CASES={{CASES}} PROPTEST_RNG_SEED={{SEED}} cargo nextest run --workspace -E 'not (package(sim) or package(real))'
