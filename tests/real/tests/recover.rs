@@ -22,7 +22,8 @@ fn server(folder: &Path, name: &str, address: Ipv4Addr, seeds: &[Ipv4Addr]) -> A
     Agent::start_at(address, Binary::Lictor, &arguments)
 }
 
-/// Servers called `one`, `two` and `three` that agree on a leader.
+/// Servers called `one`, `two` and `three` that agree on a leader and have the beginning of its log on their disks: who is
+/// killed with an empty log was never a member, and is one of another cluster later.
 fn three(folder: &Path, addresses: [Ipv4Addr; 3]) -> [Agent; 3] {
     let [one, two, three] = addresses;
     let mut servers =
@@ -30,6 +31,12 @@ fn three(folder: &Path, addresses: [Ipv4Addr; 3]) -> [Agent; 3] {
     for server in &mut servers {
         server.wait_for_line("New leader elected");
     }
+    wait_for_health(addresses[0], "a log on every server", |health| {
+        let found: Value = serde_json::from_str(&health.text()).unwrap_or_default();
+        let have_log =
+            |servers: &Vec<Value>| servers.iter().filter(|server| server["LastIndex"].as_u64() > Some(0)).count();
+        found["Servers"].as_array().is_some_and(|servers| have_log(servers) == addresses.len())
+    });
     servers
 }
 
@@ -59,21 +66,28 @@ fn voters(answer: &Response) -> usize {
     found["Servers"].as_array().map_or(0, |servers| servers.iter().filter(|server| server["Voter"] == true).count())
 }
 
-/// Waits until every server has its vote and is well, and all of them know: the first of them leads, and may die then.
-fn wait_until_healthy(addresses: [Ipv4Addr; 3]) {
+/// Asks the leader how its servers are, until its answer is as wanted.
+fn wait_for_health(address: Ipv4Addr, what: &str, is_wanted: impl Fn(&Response) -> bool) {
     let mut last = String::new();
     for _ in 0..30 {
-        let healthy = request(addresses[0], "GET", "/v1/operator/autopilot/health", b"");
-        let all = addresses.len();
-        let know = |address| voters(&request(address, "GET", "/v1/operator/raft/configuration", b"")) == all;
-        if healthy.status == 200 && voters(&healthy) == all && addresses.into_iter().all(know) {
+        let health = request(address, "GET", "/v1/operator/autopilot/health", b"");
+        if is_wanted(&health) {
             return;
         }
-        last = healthy.text();
+        last = health.text();
         // A query that nothing answers earlier: the time between two looks.
-        request(addresses[0], "GET", "/v1/kv/nothing?wait=1s&index=1000000000", b"");
+        request(address, "GET", "/v1/kv/nothing?wait=1s&index=1000000000", b"");
     }
-    panic!("not {} healthy voters: {last}", addresses.len());
+    panic!("no {what}: {last}");
+}
+
+/// Waits until every server has its vote and is well, and all of them know: the first of them leads, and may die then.
+fn wait_until_healthy(addresses: [Ipv4Addr; 3]) {
+    let all = addresses.len();
+    let knows = |address| voters(&request(address, "GET", "/v1/operator/raft/configuration", b"")) == all;
+    wait_for_health(addresses[0], "three healthy voters", |health| {
+        health.status == 200 && voters(health) == all && addresses.into_iter().all(knows)
+    });
 }
 
 #[test]
