@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use agent_core::state::{Applied, Command, Proposal, Reply};
+use openraft::Instant as _;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, Fatal, RaftError};
 use serde::{Deserialize, Serialize};
@@ -150,7 +151,7 @@ pub(crate) struct Inner {
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// The snapshot that another server is sending.
     pub(crate) receiving: Mutex<Option<Receiving>>,
-    /// When the leader was last heard.
+    /// When the leader was last heard, or this server began to lead.
     pub(crate) heard: Mutex<Option<Instant>>,
     /// This server is the only voter, leads, and has applied everything its log held when it began to lead.
     pub(crate) alone: AtomicBool,
@@ -214,15 +215,16 @@ impl Consensus {
         Leadership { leader, is_self, term: metrics.vote.leader_id.term }
     }
 
-    /// How long ago the leader was last heard; zero when this server leads, `None` when none was heard since the start.
+    /// How long ago the leader was last heard, `None` when none was heard since the start. Zero when this server leads,
+    /// unless it has lost its quorum: what it knows is as old as that loss.
     pub fn last_contact(&self) -> Option<Duration> {
-        if self.inner.alone.load(Ordering::Acquire)
-            || self.inner.raft.server_metrics().borrow_watched().current_leader == Some(self.inner.raft_id)
-        {
+        if self.inner.alone.load(Ordering::Acquire) {
             return Some(Duration::ZERO);
         }
-        let heard = *self.inner.heard.lock().unwrap_or_else(PoisonError::into_inner);
-        heard.map(|at| at.elapsed())
+        let leads = self.inner.raft.server_metrics().borrow_watched().current_leader == Some(self.inner.raft_id);
+        let silence = self.inner.silence();
+        let is_heard = silence.is_some_and(|silence| silence < self.inner.silence_max());
+        if leads && is_heard { Some(Duration::ZERO) } else { silence }
     }
 
     /// Which cluster this server is a member of: chosen at random when it was formed. `None` until it is a member.
@@ -230,10 +232,20 @@ impl Consensus {
         Some(self.inner.cluster()).filter(|cluster| *cluster != 0)
     }
 
-    /// Whether a leader is known. Unlike [`Consensus::leadership`] it allocates nothing: every read asks.
+    /// Whether there is a leader that this server hears, or that a quorum hears when it is this one. Raft itself keeps
+    /// to a leader until there is another, even where nobody is left to elect one. Unlike [`Consensus::leadership`] it
+    /// allocates nothing: every read asks.
     pub fn has_leader(&self) -> bool {
-        self.inner.alone.load(Ordering::Acquire)
-            || self.inner.raft.server_metrics().borrow_watched().current_leader.is_some()
+        if self.inner.alone.load(Ordering::Acquire) {
+            return true;
+        }
+        let is_known = self.inner.raft.server_metrics().borrow_watched().current_leader.is_some();
+        is_known && self.inner.silence().is_some_and(|silence| silence < self.inner.silence_max())
+    }
+
+    /// The leader, while [`Consensus::has_leader`]: what an operator is told.
+    pub fn known_leader(&self) -> Option<Server> {
+        self.leadership().leader.filter(|_| self.has_leader())
     }
 
     /// Returns when [`Consensus::leadership`] differs from `seen`. Never returns once Raft has stopped.
@@ -371,7 +383,7 @@ impl Inner {
         }
         match self.leader() {
             Leader::Here => {
-                let answer = tokio::time::timeout(WRITE_TIMEOUT, self.propose_here(proposed)).await;
+                let answer = tokio::time::timeout(WRITE_TIMEOUT, self.propose_to_quorum(proposed)).await;
                 answer.unwrap_or(Err(WriteError::Unknown))
             }
             Leader::There(id, server) => {
@@ -409,8 +421,54 @@ impl Inner {
         tokio::time::sleep(self.timing.election_max).await;
     }
 
+    /// How long there has been nobody to lead this server: since a quorum last heard it when it leads, else since it last
+    /// heard who does. `None` when it has heard nobody since the start.
+    fn silence(&self) -> Option<Duration> {
+        let acked = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            if metrics.membership_config.membership().voter_ids().eq([self.raft_id]) {
+                return Some(Duration::ZERO);
+            }
+            metrics.last_quorum_acked.map(|at| at.elapsed())
+        };
+        // Nobody has heard a leader that was just elected.
+        let heard = || self.heard.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed());
+        acked.or_else(heard)
+    }
+
+    /// The [`Inner::silence`] after which there is no leader to speak of: an election takes less, and so does another one
+    /// where the votes were split.
+    fn silence_max(&self) -> Duration {
+        4 * self.timing.election_max
+    }
+
+    /// Notes that the leader lives.
+    pub(crate) fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Returns when no quorum has heard this server lead for as long as a request waits for a leader.
+    async fn lost(&self) {
+        let patience = self.hold_time.max(self.silence_max());
+        let mut left = patience;
+        while !left.is_zero() {
+            tokio::time::sleep(left).await;
+            left = patience.saturating_sub(self.silence().unwrap_or_default());
+        }
+    }
+
+    /// Tries once to get a proposal into the log of this server, and gives up once it has lost its quorum.
+    pub(crate) async fn propose_to_quorum(&self, proposed: &Proposed) -> Result<Outcome, WriteError> {
+        tokio::select! {
+            biased;
+            answer = self.propose_here(proposed) => answer,
+            () = self.lost() => Err(WriteError::Unknown),
+        }
+    }
+
     /// Tries once to get a proposal into the log of this server.
-    pub(crate) async fn propose_here(&self, proposed: &Proposed) -> Result<Outcome, WriteError> {
+    async fn propose_here(&self, proposed: &Proposed) -> Result<Outcome, WriteError> {
         let Some(_under_way) = self.proposals.begin() else { return Ok(Outcome::NotProposed) };
         match self.raft.client_write(proposed.clone()).await {
             Ok(response) => match response.data {

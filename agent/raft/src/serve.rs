@@ -74,8 +74,10 @@ impl Inner {
         let raft = &self.raft;
         match rpc {
             Rpc::Append | Rpc::Heartbeat => {
+                // Before, so that whoever is told of a leader finds it heard; and after, since the disk may take its time.
+                self.hear();
                 let answer = raft.append_entries(read(body)?).await.map_err(stopped)?;
-                *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                self.hear();
                 Ok(write(&answer))
             }
             Rpc::Vote => raft.vote(read(body)?).await.map(|answer| write(&answer)).map_err(stopped),
@@ -84,7 +86,10 @@ impl Inner {
                 Ok(answer) => Ok(write(&answer)),
                 Err(fatal) => Err(Refused::Stopped(explain(&fatal))),
             },
-            Rpc::Snapshot => self.receive(envelope.from, read(body)?).await.map(|answer| write(&answer)),
+            Rpc::Snapshot => {
+                self.hear();
+                self.receive(envelope.from, read(body)?).await.map(|answer| write(&answer))
+            }
             Rpc::Forward => Ok(write(&self.propose_for(read(body)?).await)),
             Rpc::ReadIndex => {
                 let mode = if read(body)? { ReadMode::Quorum } else { ReadMode::Lease };
@@ -102,7 +107,7 @@ impl Inner {
     }
 
     async fn propose_for(&self, proposal: Proposal) -> Forwarded {
-        match self.propose_here(&Proposed(Arc::new(proposal))).await {
+        match self.propose_to_quorum(&Proposed(Arc::new(proposal))).await {
             Ok(Outcome::Applied(index, reply)) => Forwarded::Applied { index, reply },
             Ok(Outcome::NotProposed) | Err(WriteError::NoLeader) => Forwarded::NotLeader,
             Err(WriteError::Unknown | WriteError::Stopped(_)) => Forwarded::Unknown,

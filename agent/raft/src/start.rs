@@ -285,17 +285,19 @@ async fn lead(raft: &Raft) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Asks for snapshots when they are due, finishes what a dead leader began, and ends the read shortcut when Raft stops.
+/// Asks for snapshots when they are due, notes the begin of leading, finishes what a dead leader began, and ends the read shortcut when Raft stops.
 async fn attend(
     inner: Weak<Inner>,
     mut metrics: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
     meter: Arc<Meter>,
 ) {
+    let mut leads = false;
     loop {
         tokio::select! {
             biased;
             changed = metrics.changed() => match changed {
                 Ok(()) => {
+                    leads = begin_to_lead(&inner, &metrics, leads);
                     finish_change(&inner, &metrics);
                     continue;
                 }
@@ -316,6 +318,20 @@ async fn attend(
     if let Some(inner) = inner.upgrade() {
         inner.alone.store(false, Ordering::Release);
     }
+}
+
+/// Whether this server leads. One that has just begun to is heard by nobody yet.
+fn begin_to_lead(
+    inner: &Weak<Inner>,
+    metrics: &WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
+    did: bool,
+) -> bool {
+    let Some(inner) = inner.upgrade() else { return false };
+    let does = metrics.borrow_watched().current_leader == Some(inner.raft_id);
+    if does && !did {
+        inner.hear();
+    }
+    does
 }
 
 /// A leader that finds the servers half-way between two sets goes the other half, unless it is at it already.

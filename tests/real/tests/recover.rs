@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use real::agent::{Agent, Binary, config_file, own_address};
+use real::agent::{Agent, Binary, PATIENCE, config_file, own_address};
 use real::http::{Response, request};
+use real::pool::until;
 use serde_json::Value;
 
 /// A server of a cluster of three that listens on `address` and looks for the others on `seeds`.
@@ -105,6 +106,8 @@ fn the_last_of_three_servers_is_recovered_and_new_ones_join_it() {
     three.kill();
     let refused = request(addresses[0], "PUT", "/v1/kv/without/quorum", b"");
     assert_eq!(refused.status, 500, "{}", refused.text());
+    let is_alone = || request(addresses[0], "GET", "/v1/status/leader", b"").text().trim_end() == r#""""#;
+    until(PATIENCE, "server that knows no leader", || is_alone().then_some(()));
     let (output, said) = recover(folder, "one", &["-yes"]);
     assert!(!output.status.success() && said.contains("in use by another agent"), "{said}");
     one.kill();

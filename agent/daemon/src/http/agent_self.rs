@@ -128,12 +128,12 @@ fn consul_stats(api: &Api) -> BTreeMap<&'static str, String> {
     let mut stats = BTreeMap::from([("acl", "disabled".to_owned()), ("server", api.identity.server.to_string())]);
     match api {
         Api::Server(server) => {
-            let leadership = server.consensus.leadership();
-            let leader = leadership.leader.map(|server| server.address.to_string());
+            let leader = server.consensus.known_leader();
+            let leads = leader.as_ref().is_some_and(|leader| leader.id == api.identity.node_id);
             stats.insert("bootstrap", api.identity.bootstrap.to_string());
             stats.insert("known_datacenters", "1".to_owned());
-            stats.insert("leader", leadership.is_self.to_string());
-            stats.insert("leader_addr", leader.unwrap_or_default());
+            stats.insert("leader", leads.to_string());
+            stats.insert("leader_addr", leader.map(|leader| leader.address.to_string()).unwrap_or_default());
         }
         Api::Client(client) => {
             stats.insert("known_servers", client.servers.count().to_string());

@@ -41,7 +41,7 @@ struct ServerView {
 }
 
 fn servers(consensus: &Consensus) -> Vec<ServerView> {
-    let leader = consensus.leadership().leader.map(|server| server.id);
+    let leader = consensus.known_leader().map(|server| server.id);
     let view = |server: agent_raft::Server| ServerView {
         leader: leader.as_ref() == Some(&server.id),
         id: server.id,

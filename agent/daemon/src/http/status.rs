@@ -10,10 +10,10 @@ use super::routes::{Route, route};
 pub(super) const ROUTES: &[Route] =
     &[route!(GET "/v1/status/leader" => leader), route!(GET "/v1/status/peers" => peers)];
 
-/// The RPC address of the leader, or an empty string.
+/// The RPC address of the leader, or an empty string where there is none or it is not heard any more.
 async fn leader(api: &ServerApi, request: &Request) -> Result<Response, ApiError> {
     check_scope(api, request)?;
-    let leader = api.consensus.leadership().leader.map(|server| server.address.to_string());
+    let leader = api.consensus.known_leader().map(|server| server.address.to_string());
     Ok(Response::json(request, api.limits.pretty, &leader.unwrap_or_default()))
 }
 

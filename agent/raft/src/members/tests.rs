@@ -1,6 +1,6 @@
 //! Several servers in one process, over a transport that calls straight through and can be cut.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, Weak};
 
 use agent_core::state::command::{KvOp, KvWrite};
@@ -20,6 +20,8 @@ struct Wires {
     servers: Mutex<BTreeMap<String, Weak<Inner>>>,
     cut: Mutex<BTreeSet<String>>,
     frozen: Mutex<BTreeSet<String>>,
+    /// Whether entries are lost, and heartbeats are not.
+    loses_entries: AtomicBool,
     sent: Mutex<BTreeMap<Rpc, u64>>,
 }
 
@@ -34,12 +36,13 @@ impl Transport for Wire {
             *self.wires.sent.lock().unwrap().entry(rpc).or_default() += 1;
             let server = self.wires.servers.lock().unwrap().get(&target.id).and_then(Weak::upgrade);
             let is_cut = self.wires.cut.lock().unwrap().iter().any(|cut| *cut == self.from || *cut == target.id);
+            let is_lost = rpc == Rpc::Append && self.wires.loses_entries.load(Ordering::Relaxed);
             let is_frozen =
                 self.wires.frozen.lock().unwrap().iter().any(|frozen| *frozen == self.from || *frozen == target.id);
             if is_frozen {
                 std::future::pending::<()>().await;
             }
-            let Some(inner) = server.filter(|_| !is_cut) else {
+            let Some(inner) = server.filter(|_| !is_cut && !is_lost) else {
                 return Err(TransportError::Unreachable(target.id.clone()));
             };
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -167,16 +170,60 @@ async fn a_write_does_not_wait_for_a_leader_that_stands_still() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_quorum_a_write_is_refused_or_its_outcome_is_unknown() {
+async fn without_a_quorum_a_write_is_refused_or_its_outcome_is_unknown_after_the_hold_time() {
     let wires = Arc::<Wires>::default();
     let servers = wires.three().await;
     wires.cut.lock().unwrap().extend([id_of(&servers[1].0), id_of(&servers[2].0)]);
+    let began = tokio::time::Instant::now();
 
     let at_once = servers[0].0.write(put("k", 1)).await;
+    let waited = began.elapsed();
     let later = servers[0].0.write(put("k", 1)).await;
 
     assert_eq!(at_once.unwrap_err(), WriteError::Unknown);
+    assert!(waited < Duration::from_secs(8), "{waited:?}");
     assert_eq!(later.unwrap_err(), WriteError::NoLeader);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_may_take_long_while_a_quorum_hears_its_leader() {
+    let wires = Arc::<Wires>::default();
+    let servers = wires.three().await;
+    wires.loses_entries.store(true, Ordering::Relaxed);
+    let heals = async {
+        tokio::time::sleep(Duration::from_secs(12)).await;
+        wires.loses_entries.store(false, Ordering::Relaxed);
+    };
+
+    let (written, ()) = tokio::join!(servers[0].0.write(put("k", 1)), heals);
+
+    written.unwrap();
+    assert!(servers.iter().all(|(server, _)| server.has_leader()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_hears_no_leader_and_who_leads_no_quorum_knows_no_leader() {
+    let wires = Arc::<Wires>::default();
+    let servers = wires.three().await;
+    let [leader, follower, _] = [0, 1, 2].map(|place| &servers[place].0);
+    let leads = leader.leadership().leader;
+    assert_eq!((leader.known_leader(), follower.known_leader()), (leads.clone(), leads.clone()));
+    wires.cut.lock().unwrap().extend(servers.iter().map(|(server, _)| id_of(server)));
+
+    tokio::time::sleep(Duration::from_secs(20)).await;
+
+    for lonely in [leader, follower] {
+        assert!(!lonely.has_leader());
+        assert_eq!(lonely.known_leader(), None);
+        let contact = lonely.last_contact().unwrap();
+        assert!((19..=20).contains(&contact.as_secs()), "{contact:?}");
+    }
+    wires.cut.lock().unwrap().clear();
+    for healed in [leader, follower] {
+        healed.barrier(ReadMode::Quorum).await.unwrap();
+    }
+    let leads = leader.leadership().leader;
+    assert_eq!((leader.known_leader(), follower.known_leader()), (leads.clone(), leads));
 }
 
 #[tokio::test(start_paused = true)]
