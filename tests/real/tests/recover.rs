@@ -8,7 +8,7 @@ use std::process::{Command, Output};
 use real::agent::{Agent, Binary, PATIENCE, config_file, own_address};
 use real::http::{Response, request};
 use real::pool::until;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// A server of a cluster of three that listens on `address` and looks for the others on `seeds`.
 fn server(folder: &Path, name: &str, address: Ipv4Addr, seeds: &[Ipv4Addr]) -> Agent {
@@ -108,6 +108,11 @@ fn the_last_of_three_servers_is_recovered_and_new_ones_join_it() {
     assert_eq!(refused.status, 500, "{}", refused.text());
     let is_alone = || request(addresses[0], "GET", "/v1/status/leader", b"").text().trim_end() == r#""""#;
     until(PATIENCE, "server that knows no leader", || is_alone().then_some(()));
+    let about: Value = serde_json::from_str(&request(addresses[0], "GET", "/v1/agent/self", b"").text()).expect("JSON");
+    assert_eq!(
+        (&about["Stats"]["raft"]["state"], &about["Stats"]["consul"]["leader"]),
+        (&json!("Candidate"), &json!("false"))
+    );
     let (output, said) = recover(folder, "one", &["-yes"]);
     assert!(!output.status.success() && said.contains("in use by another agent"), "{said}");
     one.kill();

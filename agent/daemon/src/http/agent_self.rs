@@ -145,7 +145,11 @@ fn consul_stats(api: &Api) -> BTreeMap<&'static str, String> {
 fn raft_stats(consensus: &Consensus) -> BTreeMap<&'static str, String> {
     let figures = consensus.stats();
     let servers = consensus.servers();
-    let state = if consensus.leadership().is_self { "Leader" } else { "Follower" };
+    let state = match (consensus.has_leader(), consensus.leadership().is_self) {
+        (true, true) => "Leader",
+        (true, false) => "Follower",
+        (false, _) => "Candidate",
+    };
     let suffrage = |server: &Server| if server.voter { "Voter" } else { "Nonvoter" };
     let shown: Vec<String> = servers
         .iter()
