@@ -25,7 +25,7 @@ use crate::proposals::Proposals;
 use crate::rounds::Rounds;
 use crate::serve::Receiving;
 use crate::start::{Stamp, Timing};
-use crate::types::{Answer, Membership, Proposed, TypeConfig, cluster_of, is_voter};
+use crate::types::{Answer, Membership, Proposed, TypeConfig, cluster_of, is_quorum, is_voter};
 use crate::wire::{Envelope, Forwarded, Rpc};
 
 pub(crate) type Raft = openraft::Raft<TypeConfig, Machine>;
@@ -151,7 +151,7 @@ pub(crate) struct Inner {
     pub(crate) changing: tokio::sync::Mutex<()>,
     /// The snapshot that another server is sending.
     pub(crate) receiving: Mutex<Option<Receiving>>,
-    /// When the leader was last heard, or this server began to lead.
+    /// When the leader was last heard, or this server began or ceased to lead.
     pub(crate) heard: Mutex<Option<Instant>>,
     /// This server is the only voter, leads, and has applied everything its log held when it began to lead.
     pub(crate) alone: AtomicBool,
@@ -391,9 +391,13 @@ impl Inner {
                     biased;
                     answer = self.call((id, &server), Rpc::Forward, &*proposed.0, WRITE_TIMEOUT) => answer,
                     () = self.superseded(id) => Err(CallError::Timeout),
+                    () = self.lost() => Err(CallError::Timeout),
                 };
                 match answer {
-                    Ok(Forwarded::Applied { index, reply }) => Ok(Outcome::Applied(index, reply)),
+                    Ok(Forwarded::Applied { index, reply }) => {
+                        self.hear();
+                        Ok(Outcome::Applied(index, reply))
+                    }
                     Ok(Forwarded::NotLeader) | Err(CallError::NotSent(_) | CallError::Refused(_)) => {
                         Ok(Outcome::NotProposed)
                     }
@@ -424,14 +428,10 @@ impl Inner {
     /// How long there has been nobody to lead this server: since a quorum last heard it when it leads, else since it last
     /// heard who does. `None` when it has heard nobody since the start.
     fn silence(&self) -> Option<Duration> {
-        let acked = {
-            let metrics = self.raft.metrics();
-            let metrics = metrics.borrow_watched();
-            if metrics.membership_config.membership().voter_ids().eq([self.raft_id]) {
-                return Some(Duration::ZERO);
-            }
-            metrics.last_quorum_acked.map(|at| at.elapsed())
-        };
+        if is_quorum(self.raft.server_metrics().borrow_watched().membership_config.membership(), self.raft_id) {
+            return Some(Duration::ZERO);
+        }
+        let acked = self.raft.data_metrics().borrow_watched().last_quorum_acked.map(|at| at.elapsed());
         // Nobody has heard a leader that was just elected.
         let heard = || self.heard.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed());
         acked.or_else(heard)
@@ -448,7 +448,8 @@ impl Inner {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Returns when no quorum has heard this server lead for as long as a request waits for a leader.
+    /// Returns when there has been nobody to lead this server, or no quorum for it to lead, for as long as a request waits
+    /// for a leader.
     async fn lost(&self) {
         let patience = self.hold_time.max(self.silence_max());
         let mut left = patience;

@@ -46,7 +46,10 @@ impl Inner {
             Leader::There(id, server) => {
                 let is_quorum = mode == ReadMode::Quorum;
                 match self.call((id, &server), Rpc::ReadIndex, &is_quorum, patience).await {
-                    Ok(ReadFrom::Entry(entry)) => Ok(Some(entry)),
+                    Ok(ReadFrom::Entry(entry)) => {
+                        self.hear();
+                        Ok(Some(entry))
+                    }
                     Ok(ReadFrom::NotLeader) | Err(_) => Ok(None),
                 }
             }

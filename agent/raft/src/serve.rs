@@ -11,10 +11,11 @@ use std::time::Duration;
 use agent_core::state::Proposal;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::RaftError;
+use openraft::raft::AppendEntriesRequest;
 use tokio::time::Instant;
 
 use crate::consensus::{Consensus, Inner, Outcome, ReadError, ReadMode, WriteError, explain};
-use crate::types::{Proposed, Snapshot, SnapshotMeta, Vote};
+use crate::types::{Proposed, Snapshot, SnapshotMeta, TypeConfig, Vote};
 use crate::wire::{
     Chunk, Envelope, Forwarded, ReadFrom, Received, Refused, Rpc, SNAPSHOT_BYTES_MAX, open, read, write,
 };
@@ -74,10 +75,12 @@ impl Inner {
         let raft = &self.raft;
         match rpc {
             Rpc::Append | Rpc::Heartbeat => {
+                let request: AppendEntriesRequest<TypeConfig> = read(body)?;
+                let vote = request.vote;
                 // Before, so that whoever is told of a leader finds it heard; and after, since the disk may take its time.
-                self.hear();
-                let answer = raft.append_entries(read(body)?).await.map_err(stopped)?;
-                self.hear();
+                self.hear_leader(&vote);
+                let answer = raft.append_entries(request).await.map_err(stopped)?;
+                self.hear_leader(&vote);
                 Ok(write(&answer))
             }
             Rpc::Vote => raft.vote(read(body)?).await.map(|answer| write(&answer)).map_err(stopped),
@@ -87,8 +90,9 @@ impl Inner {
                 Err(fatal) => Err(Refused::Stopped(explain(&fatal))),
             },
             Rpc::Snapshot => {
-                self.hear();
-                self.receive(envelope.from, read(body)?).await.map(|answer| write(&answer))
+                let chunk: Chunk = read(body)?;
+                self.hear_leader(&chunk.vote);
+                self.receive(envelope.from, chunk).await.map(|answer| write(&answer))
             }
             Rpc::Forward => Ok(write(&self.propose_for(read(body)?).await)),
             Rpc::ReadIndex => {
@@ -103,6 +107,13 @@ impl Inner {
                 let change = read(body)?;
                 Ok(write(&self.change_here(&change).await))
             }
+        }
+    }
+
+    /// Notes that a leader lives, unless it was deposed and does not know yet.
+    fn hear_leader(&self, vote: &Vote) {
+        if *vote >= self.raft.server_metrics().borrow_watched().vote {
+            self.hear();
         }
     }
 

@@ -5,7 +5,6 @@
 //! anything is answered. Read `Settings` before changing a default: two of
 //! openraft's own are unsafe here.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,7 +27,7 @@ use crate::members::{ChangeError, initialize};
 use crate::network::{Network, Transport};
 use crate::proposals::Proposals;
 use crate::snapshot::SnapshotStore;
-use crate::types::{Membership, SnapshotMeta, TypeConfig, raft_id};
+use crate::types::{Membership, SnapshotMeta, TypeConfig, is_quorum, raft_id};
 
 /// The time all pieces of a snapshot may take. What has arrived by then is not sent again.
 const SNAPSHOT_TIMEOUT_MS: u64 = 600_000;
@@ -192,6 +191,7 @@ async fn start(config: Config) -> Result<Consensus, StartError> {
         alone: AtomicBool::new(alone),
         shut_down: AtomicBool::new(false),
     });
+    tokio::spawn(note_lead(Arc::downgrade(&inner), inner.raft.server_metrics()));
     tokio::spawn(attend(Arc::downgrade(&inner), inner.raft.server_metrics(), meter));
     Ok(Consensus { inner })
 }
@@ -233,8 +233,7 @@ async fn voted_for_another(log: &LogStore, id: u64) -> io::Result<bool> {
 }
 
 fn is_alone(membership: &Membership, id: u64) -> bool {
-    let is_only_me = |voters: &BTreeSet<u64>| voters.len() == 1 && voters.contains(&id);
-    membership.nodes().count() == 1 && membership.get_joint_config().iter().all(is_only_me)
+    membership.nodes().count() == 1 && is_quorum(membership, id)
 }
 
 /// Refuses the log of a data centre of one that is another server's, where this one was to be one itself: it could not
@@ -285,19 +284,17 @@ async fn lead(raft: &Raft) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Asks for snapshots when they are due, notes the begin of leading, finishes what a dead leader began, and ends the read shortcut when Raft stops.
+/// Asks for snapshots when they are due, finishes what a dead leader began, and ends the read shortcut when Raft stops.
 async fn attend(
     inner: Weak<Inner>,
     mut metrics: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
     meter: Arc<Meter>,
 ) {
-    let mut leads = false;
     loop {
         tokio::select! {
             biased;
             changed = metrics.changed() => match changed {
                 Ok(()) => {
-                    leads = begin_to_lead(&inner, &metrics, leads);
                     finish_change(&inner, &metrics);
                     continue;
                 }
@@ -320,18 +317,18 @@ async fn attend(
     }
 }
 
-/// Whether this server leads. One that has just begun to is heard by nobody yet.
-fn begin_to_lead(
-    inner: &Weak<Inner>,
-    metrics: &WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>,
-    did: bool,
-) -> bool {
-    let Some(inner) = inner.upgrade() else { return false };
-    let does = metrics.borrow_watched().current_leader == Some(inner.raft_id);
-    if does && !did {
-        inner.hear();
+/// Counts the begin of leading and its end as hearing: nobody has heard a leader that was just elected, and one that no
+/// longer leads has heard others until then.
+async fn note_lead(inner: Weak<Inner>, mut metrics: WatchReceiverOf<TypeConfig, RaftServerMetrics<TypeConfig>>) {
+    let mut led = false;
+    while metrics.changed().await.is_ok() {
+        let Some(inner) = inner.upgrade() else { return };
+        let leads = metrics.borrow_watched().current_leader == Some(inner.raft_id);
+        if leads != led {
+            inner.hear();
+        }
+        led = leads;
     }
-    does
 }
 
 /// A leader that finds the servers half-way between two sets goes the other half, unless it is at it already.

@@ -99,6 +99,12 @@ pub(crate) fn cluster_of(membership: &Membership) -> u128 {
     membership.nodes().next().map_or(0, |(_, node)| node.cluster)
 }
 
+/// Whether a server is a quorum by itself.
+pub(crate) fn is_quorum(membership: &Membership, id: u64) -> bool {
+    let sets = membership.get_joint_config();
+    !sets.is_empty() && sets.iter().all(|voters| voters.len() == 1 && voters.contains(&id))
+}
+
 /// Whether a server counts towards the quorum.
 ///
 /// While votes change there are two sets of voters, and both must agree (joint consensus, Raft section 6): a vote that

@@ -63,6 +63,7 @@ impl Cluster {
             };
             return self.servers.iter_mut().position(leads).ok_or_else(|| io::Error::other("no etcd leads"));
         }
+        self.servers[0].wait_until("/v1/status/leader", |said| said.contains(&b':'))?;
         let said = self.servers[0].caller.get("/v1/status/leader")?;
         let said = String::from_utf8_lossy(&said).into_owned();
         let is_leader = |server: &Subject| said.contains(&format!("\"{}:", server.address));

@@ -107,8 +107,11 @@ fn three_servers_form_a_cluster_and_any_of_them_answers() {
     }
     let mut peers = Command::new(Binary::Lictor.path());
     peers.args(["operator", "raft", "list-peers"]).env("CONSUL_HTTP_ADDR", format!("{}:8500", others[1].address));
-    let printed = String::from_utf8(peers.output().expect("the binary can be started").stdout).expect("text");
-    assert_eq!(printed.lines().filter(|line| line.contains("follower")).count(), 2, "{printed}");
+    // A server that has heard nobody for a second knows no leader.
+    until(PATIENCE, "list of a leader and two followers", || {
+        let printed = String::from_utf8(peers.output().expect("the binary can be started").stdout).expect("text");
+        (printed.lines().filter(|line| line.contains("follower")).count() == 2).then_some(())
+    });
 }
 
 #[test]

@@ -276,9 +276,11 @@ async fn the_lead_is_handed_over_on_request() {
     let wires = Arc::<Wires>::default();
     let servers = wires.three().await;
     let to = id_of(&servers[2].0);
+    tokio::time::sleep(Duration::from_secs(60)).await;
 
     servers[1].0.change(&Change::Transfer(Some(to.clone()))).await.unwrap();
 
+    assert!(servers[0].0.last_contact() < Some(Duration::from_secs(1)), "it heard a quorum until then");
     servers[2].0.write(put("k", 1)).await.unwrap();
     assert!(servers[2].0.leadership().is_self);
     assert_eq!(servers[2].0.followers().len(), 2);
