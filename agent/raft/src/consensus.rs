@@ -36,7 +36,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(2);
 /// The longest pause between two tries.
 const RETRY_PAUSE_MAX: Duration = Duration::from_millis(64);
 
-/// How long a proposal may be under way before its outcome is called unknown: a leader that was cut off never says.
+/// How long a proposal may be under way before its outcome is called unknown, where there is a leader and a quorum that
+/// hears it, but whose disks take no more entries. Without them it is given up earlier: see [`Inner::lost`].
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server: a Raft voter, or one that is to become one.
@@ -222,9 +223,7 @@ impl Consensus {
             return Some(Duration::ZERO);
         }
         let leads = self.inner.raft.server_metrics().borrow_watched().current_leader == Some(self.inner.raft_id);
-        let silence = self.inner.silence();
-        let is_heard = silence.is_some_and(|silence| silence < self.inner.silence_max());
-        if leads && is_heard { Some(Duration::ZERO) } else { silence }
+        if leads && self.inner.is_led() { Some(Duration::ZERO) } else { self.inner.silence() }
     }
 
     /// Which cluster this server is a member of: chosen at random when it was formed. `None` until it is a member.
@@ -240,7 +239,7 @@ impl Consensus {
             return true;
         }
         let is_known = self.inner.raft.server_metrics().borrow_watched().current_leader.is_some();
-        is_known && self.inner.silence().is_some_and(|silence| silence < self.inner.silence_max())
+        is_known && self.inner.is_led()
     }
 
     /// The leader, while [`Consensus::has_leader`]: what an operator is told.
@@ -443,13 +442,18 @@ impl Inner {
         4 * self.timing.election_max
     }
 
+    /// Whether the [`Inner::silence`] is an ordinary one.
+    fn is_led(&self) -> bool {
+        self.silence().is_some_and(|silence| silence < self.silence_max())
+    }
+
     /// Notes that the leader lives.
     pub(crate) fn hear(&self) {
         *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Returns when there has been nobody to lead this server, or no quorum for it to lead, for as long as a request waits
-    /// for a leader.
+    /// for a leader, and for [`Inner::silence_max`] at least.
     async fn lost(&self) {
         let patience = self.hold_time.max(self.silence_max());
         let mut left = patience;
